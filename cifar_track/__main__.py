@@ -1,0 +1,57 @@
+"""Starts the command line in a process: environment, signals, exit status."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import sys
+from typing import NoReturn
+
+# What `import` calls the packages of pyproject.toml.
+PACKAGES = (
+    "click",
+    "filelock",
+    "keras",
+    "keras_tuner",
+    "matplotlib",
+    "mlflow",
+    "numpy",
+    "pandas",
+    "psutil",
+    "scipy",
+    "sklearn",
+    "tensorboard",
+    "tensorflow",
+)
+
+
+def main() -> int:
+    """Run the verb on the command line and return the process's exit status."""
+    # An environment whose making was killed is used again as it is, by MLflow and by people; the
+    # package that is missing would show itself when the training is over.
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        print(  # noqa: T201
+            f"error: the environment {os.environ.get('VIRTUAL_ENV', sys.prefix)} lacks "
+            f"{', '.join(missing)}; if `mlflow run` made it, delete it and repeat the command, "
+            "otherwise install as the README says",
+            file=sys.stderr,
+        )
+        return 2
+    from cifar_track import cli
+
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        return cli.run(sys.argv[1:])
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _leave(_signal: int, _frame: object) -> NoReturn:
+    # As an exception, so that runs are closed as killed and child processes are ended.
+    sys.exit(128 + signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""What one run left behind, and what the study reports of its own."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+# What the study reports of its own iterations; the baseline's macro figures it does not give.
+STUDY: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {
+        "baseline": MappingProxyType({"accuracy": 0.18}),
+        "adam_bn": MappingProxyType(
+            {"accuracy": 0.34, "precision": 0.36, "recall": 0.34, "f1": 0.33}
+        ),
+        "tune": MappingProxyType({"accuracy": 0.46, "precision": 0.48, "recall": 0.46, "f1": 0.45}),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunResult:
+    """What one run left behind; what it lacks is absent or None, never 0.
+
+    Attributes:
+        run_id: the tracking server's id.
+        name: the run's name.
+        iteration: the name of its experiment page.
+        parameters: dotted name to text.
+        metrics: name to last value.
+        per_class: one mapping a class, as the rows of `per_class.csv`: `class`, `name`,
+            `superclass`, `precision`, `recall`, `f1`, `support`; values may be texts.
+        labels: int (N,), the true classes of the test images, or None.
+        predictions: int (N,), the predicted classes, or None.
+    """
+
+    run_id: str
+    name: str
+    iteration: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    per_class: Sequence[Mapping[str, Any]] = ()
+    labels: NDArray[np.int64] | None = field(default=None, repr=False)
+    predictions: NDArray[np.int64] | None = field(default=None, repr=False)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of its classes in order; empty where it has no per-class figures."""
+        return tuple(str(row["name"]) for row in self.per_class)
+
+    def metric(self, name: str) -> float | None:
+        """The metric of that name, or None where it is missing or not finite."""
+        return number_of(self.metrics.get(name))
+
+    def per_class_figure(self, name: str) -> NDArray[np.float64]:
+        """A column of `per_class` as float64 (C,), NaN where a value is missing."""
+        values = [number_of(row.get(name)) for row in self.per_class]
+        return np.array([math.nan if v is None else v for v in values], dtype=np.float64)
+
+    @property
+    def study(self) -> Mapping[str, float]:
+        """The study's figures for this iteration; none for another iteration or other images."""
+        return STUDY.get(self.iteration, {}) if self.on_study_images else {}
+
+    @property
+    def on_study_images(self) -> bool:
+        """Whether it is on CIFAR-100, as a run that does not say is taken to be."""
+        return self.parameters.get("data.dataset", "cifar100") == "cifar100"
+
+
+def number_of(value: object) -> float | None:
+    """A finite number as such, or as its text; None for anything else."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def whole_of(value: object) -> int | None:
+    """A number cut to a whole one; None for anything else."""
+    number = number_of(value)
+    return None if number is None else int(number)

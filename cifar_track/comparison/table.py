@@ -1,0 +1,74 @@
+"""The table of runs that a terminal and a README show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cifar_track.comparison.results import RunResult, whole_of
+
+if TYPE_CHECKING:
+    from cifar_track.comparison.runs import Comparison
+
+MISSING = "-"
+
+
+def summary_table(comparison: Comparison) -> str:
+    """The runs as a Markdown table that a terminal shows aligned; a missing value is a dash."""
+    header = (
+        "iteration",
+        "test accuracy (95 %)",
+        "precision",
+        "recall",
+        "F1",
+        "top-5",
+        "epochs",
+        "study",
+    )
+    lines = [
+        (
+            label,
+            accuracy_text(result),
+            _three_digits(result.metric("test_macro_precision")),
+            _three_digits(result.metric("test_macro_recall")),
+            _three_digits(result.metric("test_macro_f1")),
+            _three_digits(result.metric("test_top5_accuracy")),
+            epochs_text(result),
+            f"{result.study['accuracy']:.2f}" if "accuracy" in result.study else MISSING,
+        )
+        for label, result in zip(comparison.labels, comparison.results, strict=True)
+    ]
+    cells = [header, *([text.replace("|", r"\|") for text in line] for line in lines)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(header))]
+    rows = [
+        "| " + " | ".join(_aligned(text, widths[n], n) for n, text in enumerate(line)) + " |"
+        for line in cells
+    ]
+    rule = [":" + "-" * (w - 1) if n < 1 else "-" * (w - 1) + ":" for n, w in enumerate(widths)]
+    rows.insert(1, "| " + " | ".join(rule) + " |")
+    return "\n".join(rows)
+
+
+def accuracy_text(result: RunResult) -> str:
+    """Test accuracy with its interval, `0.462 (0.452-0.472)`; a dash where it is missing."""
+    accuracy = result.metric("test_accuracy")
+    low, high = result.metric("test_accuracy_low"), result.metric("test_accuracy_high")
+    if accuracy is None:
+        return MISSING
+    return f"{accuracy:.3f}" + ("" if low is None or high is None else f" ({low:.3f}-{high:.3f})")
+
+
+def epochs_text(result: RunResult) -> str:
+    """Epochs trained and which was kept, `20 (best 17)`; a dash where they are missing."""
+    epochs = whole_of(result.parameters.get("training.epochs"))
+    best = whole_of(result.metrics.get("best_epoch"))
+    if best is None:
+        return MISSING if epochs is None else str(epochs)
+    return f"{MISSING if epochs is None else epochs} (best {best})"
+
+
+def _three_digits(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.3f}"
+
+
+def _aligned(text: str, width: int, column: int) -> str:
+    return text.ljust(width) if column == 0 else text.rjust(width)

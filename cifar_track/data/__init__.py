@@ -1,0 +1,20 @@
+"""CIFAR-100 and its procedural stand-in: found, verified, split."""
+
+from cifar_track.data.dataset import ClassNames, Dataset, Images, load_dataset, stratified_indices
+from cifar_track.data.download import DataUnavailableError
+from cifar_track.data.original import CIFAR100, Release, find_cifar100
+from cifar_track.data.procedural import generate_images, procedural_names
+
+__all__ = [
+    "CIFAR100",
+    "ClassNames",
+    "DataUnavailableError",
+    "Dataset",
+    "Images",
+    "Release",
+    "find_cifar100",
+    "generate_images",
+    "load_dataset",
+    "procedural_names",
+    "stratified_indices",
+]

@@ -1,0 +1,297 @@
+"""Data sets as the rest of the project sees them: loaded, split by class, with a digest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from cifar_track.config import CifarTrackError, Data
+from cifar_track.data import procedural
+from cifar_track.data.download import (
+    DataUnavailableError,
+    Progress,
+    download_cifar100,
+    unpack_cifar100,
+)
+from cifar_track.data.original import (
+    CIFAR100,
+    Release,
+    as_images,
+    cache_directory,
+    find_cifar100,
+    read_images,
+    read_names,
+)
+
+# The stand-in's images are the same in every run; which of them are trained on is split_seed's.
+PROCEDURAL_SEED = 0
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images and what they show.
+
+    Attributes:
+        images: uint8 (N, 32, 32, 3), C-contiguous, red, green, blue from 0 to 255.
+        labels: int64 (N,), the fine class of each.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """The names of the fine and coarse classes by label, and the coarse label of each fine one."""
+
+    fine: tuple[str, ...]
+    coarse: tuple[str, ...]
+    superclass_of: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images to train on, images to choose by, and a way to the test images.
+
+    Attributes:
+        name: "cifar100" or "procedural".
+        classes: what the labels mean.
+        train: what is trained on.
+        validation: what is chosen by.
+        digest: 32 hexadecimal characters over every array and over the split.
+        source: the folder the images come from, or "procedural".
+        protocol: "validation", or "test" where the test images serve as validation.
+        load_test: reads the test images, which are not touched before.
+    """
+
+    name: str
+    classes: ClassNames
+    train: Images
+    validation: Images
+    digest: str
+    source: str
+    protocol: str
+    load_test: Callable[[], Images]
+
+
+def load_dataset(
+    settings: Data,
+    *,
+    directory: Path | None = None,
+    allow_download: bool = True,
+    on_progress: Progress | None = None,
+    release: Release = CIFAR100,
+) -> Dataset:
+    """Find, verify and split the images that an experiment asks for.
+
+    Args:
+        settings: which data set, how many images a class, and the split's seed.
+        directory: a folder or archive with CIFAR-100, before any other place.
+        allow_download: whether CIFAR-100 may be fetched where it is not at hand.
+        on_progress: called with the bytes at hand and in all while fetching; by default a
+            progress bar on a terminal.
+        release: the hashes by which CIFAR-100's files are known.
+
+    Raises:
+        DataUnavailableError: CIFAR-100 is not at hand and cannot be fetched.
+        CifarTrackError: a file is damaged, or more images a class are asked for than there are.
+    """
+    if settings.dataset == "procedural":
+        return _load_procedural(settings)
+    folder = _require_cifar100(
+        directory, allow_download=allow_download, on_progress=on_progress, release=release
+    )
+    return _load_cifar100(settings, folder, release=release)
+
+
+def stratified_indices(
+    labels: np.ndarray, per_class: Sequence[int], *, seed: int
+) -> tuple[np.ndarray, ...]:
+    """Disjoint random subsets with the same number of images of every class.
+
+    A subset does not depend on the size of those after it, and a smaller last subset is part
+    of a larger one.
+
+    Args:
+        labels: (N,), the class of each image.
+        per_class: the images of each class in each subset.
+        seed: 0 or above; the same seed gives the same subsets.
+
+    Returns:
+        For each subset, sorted indices into `labels`.
+
+    Raises:
+        ValueError: some class has too few images.
+    """
+    ends = np.cumsum(per_class)
+    chosen: list[list[np.ndarray]] = [[] for _ in per_class]
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        if len(members) < ends[-1]:
+            raise ValueError(f"class {label} has {len(members)} images, {ends[-1]} asked for")
+        members = np.random.default_rng([seed, int(label)]).permutation(members)
+        for subset, end, count in zip(chosen, ends, per_class, strict=True):
+            subset.append(members[end - count : end])
+    return tuple(np.sort(np.concatenate(subset)) for subset in chosen)
+
+
+def _require_cifar100(
+    directory: Path | None,
+    *,
+    allow_download: bool,
+    on_progress: Progress | None,
+    release: Release,
+) -> Path:
+    found = find_cifar100(directory, release=release)
+    cache = cache_directory()
+    if found is None and allow_download:
+        url = os.environ.get("CIFAR100_URL") or release.url
+        return download_cifar100(url, cache=cache, release=release, on_progress=on_progress)
+    if found is None:
+        raise DataUnavailableError(
+            "CIFAR-100 is not on this machine; set CIFAR100_DIR (or -P data_dir=) to a folder with"
+            " its files or to its archive, allow the download, or use -P dataset=procedural"
+        )
+    return found if found.is_dir() else unpack_cifar100(found, cache=cache, release=release)
+
+
+def _load_cifar100(settings: Data, folder: Path, *, release: Release) -> Dataset:
+    rows, fine, coarse = read_images(folder, "train", release=release)
+    names, superclass_names = read_names(folder, release=release)
+    classes = ClassNames(
+        fine=tuple(names),
+        coarse=tuple(superclass_names),
+        superclass_of=_superclass_of(fine, coarse, classes=len(names), path=folder / "train"),
+    )
+    load_test = partial(_read_test, settings, folder, release=release)
+    validation_indices, train_indices = _split(fine, settings)
+
+    def take(indices: np.ndarray) -> Images:
+        return Images(as_images(rows, indices), fine[indices])
+
+    return _dataset(
+        settings,
+        classes,
+        take=take,
+        split=(train_indices, validation_indices),
+        load_test=load_test,
+        test_identity=f"md5 {release.file_md5['test']}",
+        source=str(folder),
+    )
+
+
+def _load_procedural(settings: Data) -> Dataset:
+    images, labels = procedural.generate_images(
+        settings.train_per_class + settings.validation_per_class, seed=PROCEDURAL_SEED, part="train"
+    )
+    names = procedural.procedural_names()
+    validation_indices, train_indices = _split(labels, settings)
+
+    def take(indices: np.ndarray) -> Images:
+        return Images(images[indices], labels[indices])
+
+    return _dataset(
+        settings,
+        ClassNames(*names),
+        take=take,
+        split=(train_indices, validation_indices),
+        load_test=partial(_generate_test, settings),
+        test_identity=f"procedural seed {PROCEDURAL_SEED}",
+        source="procedural",
+    )
+
+
+def _dataset(
+    settings: Data,
+    classes: ClassNames,
+    *,
+    take: Callable[[np.ndarray], Images],
+    split: tuple[np.ndarray, np.ndarray],
+    load_test: Callable[[], Images],
+    test_identity: str,
+    source: str,
+) -> Dataset:
+    if settings.selection == "test":
+        train, validation = take(np.sort(np.concatenate(split))), load_test()
+    else:
+        train, validation = take(split[0]), take(split[1])
+    # The test images enter by what they are known by, so that they need not be read.
+    test = f"test {test_identity} {settings.test_per_class} {settings.split_seed}"
+    arrays = (train.images, train.labels, validation.images, validation.labels, *split)
+    return Dataset(
+        name=settings.dataset,
+        classes=classes,
+        train=train,
+        validation=validation,
+        digest=_digest(arrays, facts=(settings.selection, test, repr(classes))),
+        source=source,
+        protocol=settings.selection,
+        load_test=load_test,
+    )
+
+
+def _read_test(settings: Data, folder: Path, *, release: Release) -> Images:
+    rows, fine, _ = read_images(folder, "test", release=release)
+    indices = _test_indices(fine, settings)
+    return Images(as_images(rows, indices), fine[indices])
+
+
+def _generate_test(settings: Data) -> Images:
+    images, labels = procedural.generate_images(
+        settings.test_per_class, seed=PROCEDURAL_SEED, part="test"
+    )
+    return Images(images, labels)
+
+
+def _split(labels: np.ndarray, settings: Data) -> tuple[np.ndarray, np.ndarray]:
+    # Validation first: the same images are chosen by however many are trained on.
+    per_class = (settings.validation_per_class, settings.train_per_class)
+    try:
+        validation, train = stratified_indices(labels, per_class, seed=settings.split_seed)
+    except ValueError as error:
+        raise CifarTrackError(
+            f"data.train_per_class={settings.train_per_class} and data.validation_per_class="
+            f"{settings.validation_per_class} are together more than the training set has: {error}"
+        ) from error
+    return validation, train
+
+
+def _test_indices(labels: np.ndarray, settings: Data) -> np.ndarray:
+    try:
+        (indices,) = stratified_indices(
+            labels, (settings.test_per_class,), seed=settings.split_seed
+        )
+    except ValueError as error:
+        raise CifarTrackError(
+            f"data.test_per_class={settings.test_per_class} is more than the test set has: {error}"
+        ) from error
+    return indices
+
+
+def _superclass_of(
+    fine: np.ndarray, coarse: np.ndarray, *, classes: int, path: Path
+) -> tuple[int, ...]:
+    pairs = np.unique(np.stack([fine, coarse], axis=1), axis=0)
+    if not np.array_equal(pairs[:, 0], np.arange(classes)):
+        raise CifarTrackError(f"{path} does not give each of {classes} classes one superclass")
+    return tuple(pairs[:, 1].tolist())
+
+
+def _digest(arrays: Sequence[np.ndarray], *, facts: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    for fact in facts:
+        digest.update(f"{fact}\n".encode())
+    return digest.hexdigest()[:32]

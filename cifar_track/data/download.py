@@ -1,0 +1,232 @@
+"""The archive of CIFAR-100 fetched, resumed, verified and unpacked into the user's cache."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import shutil
+import sys
+import tarfile
+import time
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TypeAlias
+
+import click
+import filelock
+
+from cifar_track.config import CifarTrackError
+from cifar_track.data.original import (
+    ARCHIVE,
+    FILES,
+    FOLDER,
+    Release,
+    holds_files,
+    require_original,
+)
+
+Progress: TypeAlias = Callable[[int, int], None]
+
+TIMEOUT_SECONDS = 20.0
+ATTEMPTS = 5
+PAUSE_SECONDS = 1.0
+CHUNK_BYTES = 1 << 18
+TEMPORARY_FAILURES = (500, 502, 503, 504)
+
+
+class DataUnavailableError(CifarTrackError):
+    """CIFAR-100 is neither on this machine nor to be had over the network."""
+
+
+class _Cut(Exception):
+    """The connection failed; what has arrived so far is kept."""
+
+
+def download_cifar100(
+    url: str, *, cache: Path, release: Release, on_progress: Progress | None = None
+) -> Path:
+    """Fetch the archive, check it, unpack it into the cache; other processes meanwhile wait.
+
+    A download that was cut goes on where it stopped, within a call and from one to the next.
+
+    Args:
+        url: where the archive lies.
+        cache: the folder that keeps the data.
+        release: the hashes that the archive must have.
+        on_progress: called with the bytes at hand and the bytes in all; by default a progress
+            bar on a terminal, and nothing elsewhere.
+
+    Returns:
+        The folder that holds train, test and meta.
+
+    Raises:
+        DataUnavailableError: it cannot be fetched.
+        CifarTrackError: what was fetched is not the original, or the cache cannot be written.
+    """
+    with _locked(cache):
+        folder = cache / FOLDER
+        if holds_files(folder):  # another process was quicker
+            return folder
+        part = cache / f"{ARCHIVE}.part"
+        resumed = part.exists() and part.stat().st_size > 0
+        try:
+            _fetch(url, part, on_progress=on_progress)
+            _require_archive(part, release=release, url=url)
+        except CifarTrackError as error:
+            if not resumed or isinstance(error, DataUnavailableError):
+                raise
+            # What an earlier call left may be of another file: begin anew, once.
+            _fetch(url, part, on_progress=on_progress)
+            _require_archive(part, release=release, url=url)
+        _unpack(part, folder)
+        part.unlink()
+        return folder
+
+
+def unpack_cifar100(archive: Path, *, cache: Path, release: Release) -> Path:
+    """Check an archive that is at hand and unpack it into the cache, unless it is there already.
+
+    Returns:
+        The folder that holds train, test and meta.
+
+    Raises:
+        CifarTrackError: the archive is not the original, or the cache cannot be written.
+    """
+    try:
+        with archive.open("rb") as stream:
+            require_original(stream, archive, md5=release.archive_md5)
+    except OSError as error:
+        raise CifarTrackError(f"cannot read {archive}: {error.strerror or error}") from error
+    with _locked(cache):
+        folder = cache / FOLDER
+        if not holds_files(folder):
+            _unpack(archive, folder)
+        return folder
+
+
+@contextmanager
+def _locked(cache: Path) -> Iterator[None]:
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(cache / "download.lock"):
+            yield
+    except OSError as error:
+        raise CifarTrackError(
+            f"cannot use the cache {cache}: {error}; set XDG_CACHE_HOME to a folder that can be"
+            " written, or CIFAR100_DIR to one with the data"
+        ) from error
+
+
+def _require_archive(part: Path, *, release: Release, url: str) -> None:
+    try:
+        with part.open("rb") as stream:
+            require_original(
+                stream,
+                Path(url),
+                md5=release.archive_md5,
+                advice="it was thrown away; try again, or set CIFAR100_URL to another address",
+            )
+    except CifarTrackError:
+        part.unlink()
+        raise
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    # Unpacked aside and renamed, so that a killed process never leaves half a data set; what one
+    # left aside is cleared away by the next, which holds the lock.
+    aside = folder.parent / "unpacking"
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(aside, filter="data")
+        unpacked = aside / FOLDER
+        if not holds_files(unpacked):
+            raise CifarTrackError(f"{archive} does not hold {FOLDER} with {', '.join(FILES)}")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(unpacked, folder)
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise CifarTrackError(f"{archive} cannot be unpacked: {error}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _fetch(url: str, part: Path, *, on_progress: Progress | None) -> None:
+    failure = ""
+    for attempt in range(ATTEMPTS):
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            return _fetch_rest(url, part, on_progress=on_progress)
+        except _Cut as cut:
+            failure = str(cut)
+            after = part.stat().st_size if part.exists() else 0
+            if attempt == 0 and after <= before:
+                break  # offline: say so at once
+            time.sleep(PAUSE_SECONDS * attempt)
+    raise DataUnavailableError(
+        f"CIFAR-100 cannot be downloaded from {url}: {failure}; set CIFAR100_DIR (or -P"
+        " data_dir=) to a folder with its files, or use -P dataset=procedural"
+    )
+
+
+def _fetch_rest(url: str, part: Path, *, on_progress: Progress | None) -> None:
+    start = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"User-Agent": "cifar_track"})
+    if start:
+        request.add_header("Range", f"bytes={start}-")
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
+            return  # nothing is missing, or it is another file: the hash will tell
+        raise _Cut(f"HTTP status {error.code}") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise _Cut(str(getattr(error, "reason", error))) from error
+    with response:
+        status = response.status
+        offset = _range_start(response.headers.get("Content-Range")) if status == 206 else 0
+        if offset not in (start, 0):
+            raise _Cut(f"the server answered with bytes from {offset}, asked for {start}")
+        length = response.headers.get("Content-Length")
+        total = offset + int(length) if length else 0
+        with part.open("ab" if offset else "wb") as file, _shown(total, on_progress) as report:
+            at_hand = offset
+            report(at_hand, total)
+            for chunk in _chunks(response):
+                file.write(chunk)
+                at_hand += len(chunk)
+                report(at_hand, total)
+    if at_hand < total:
+        raise _Cut(f"the connection was cut after {at_hand} of {total} bytes")
+
+
+def _chunks(response: IO[bytes]) -> Iterator[bytes]:
+    while True:
+        try:
+            chunk = response.read(CHUNK_BYTES)
+        except (OSError, http.client.HTTPException) as error:
+            raise _Cut(str(error) or type(error).__name__) from error
+        if not chunk:
+            return
+        yield chunk
+
+
+def _range_start(content_range: str | None) -> int:
+    match = re.match(r"bytes (\d+)-", content_range or "")
+    return int(match[1]) if match else 0
+
+
+@contextmanager
+def _shown(total: int, on_progress: Progress | None) -> Iterator[Progress]:
+    if on_progress is not None:
+        yield on_progress
+    elif not sys.stderr.isatty():
+        yield lambda at_hand, total: None
+    else:
+        with click.progressbar(length=total, label="downloading CIFAR-100", file=sys.stderr) as bar:
+            yield lambda at_hand, total: bar.update(at_hand - bar.pos)

@@ -1,0 +1,250 @@
+"""The original files of CIFAR-100: where they may lie, their hashes, and how they are read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, cast
+
+import numpy as np
+from numpy._core.multiarray import _reconstruct
+
+from cifar_track.config import CifarTrackError
+
+FOLDER = "cifar-100-python"
+ARCHIVE = "cifar-100-python.tar.gz"
+FILES = ("train", "test", "meta")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """Published files and their md5 hashes, by which they are known to be the originals."""
+
+    url: str
+    archive_md5: str
+    file_md5: Mapping[str, str]
+
+
+CIFAR100 = Release(
+    url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+    archive_md5="eb9058c3a382ffc7106e4002c42a8d85",
+    file_md5=MappingProxyType(
+        {
+            "train": "16019d7e3df5f24257cddd939b257f8d",
+            "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+            "meta": "7973b15100ade9c7d40fb424638fde48",
+        }
+    ),
+)
+
+
+def cache_directory() -> Path:
+    """The folder that downloads are kept in, following the XDG base directories."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification has relative paths ignored.
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "cifar_track"
+
+
+def find_cifar100(directory: Path | None = None, *, release: Release = CIFAR100) -> Path | None:
+    """Where the original files lie on this machine; nothing is downloaded or unpacked.
+
+    Looks at `directory`, or else at the environment variable CIFAR100_DIR; where neither is
+    given, into this project's cache and then into Keras's.
+
+    Args:
+        directory: a folder with the files train, test and meta, a folder around that, or the
+            original archive.
+        release: the hashes by which an archive in Keras's cache is known to be whole.
+
+    Returns:
+        The folder that holds train, test and meta, or the archive; None where there is neither.
+
+    Raises:
+        CifarTrackError: the place that was given does not hold the data.
+    """
+    named = os.environ.get("CIFAR100_DIR", "")
+    if directory is not None:
+        return _require_data(directory, setting="data_dir")
+    if named:
+        return _require_data(Path(named), setting="CIFAR100_DIR")
+    return _data_at(cache_directory() / FOLDER) or _find_in_keras_cache(release)
+
+
+def holds_files(folder: Path) -> bool:
+    """Whether a folder has the files train, test and meta, whatever is in them."""
+    return all((folder / name).is_file() for name in FILES)
+
+
+def require_original(stream: BufferedReader, path: Path, *, md5: str, advice: str = "replace it") -> None:
+    """Check an open file against its published hash and rewind it; `advice` ends the error.
+
+    Raises:
+        CifarTrackError: the hashes differ.
+    """
+    found = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if found != md5:
+        raise CifarTrackError(
+            f"{path} is damaged or not CIFAR-100's original: md5 {found} found, {md5} expected;"
+            f" {advice}"
+        )
+    stream.seek(0)
+
+
+def read_original(directory: Path, name: str, *, release: Release = CIFAR100) -> dict[str, Any]:
+    """Verify and read one of the files train, test and meta.
+
+    Only the types that these files consist of are read; whatever else a pickle asks for is
+    refused before it is looked up.
+
+    Returns:
+        The file's entries by name; the texts in them are bytes.
+
+    Raises:
+        CifarTrackError: the file is missing, damaged, or holds something else.
+    """
+    path = directory / name
+    try:
+        with path.open("rb") as stream:
+            require_original(stream, path, md5=release.file_md5[name])
+            # The originals were written by Python 2, whose texts are bytes.
+            entries = _OriginalUnpickler(stream, encoding="bytes").load()
+    except OSError as error:
+        raise CifarTrackError(f"cannot read {path}: {error.strerror or error}") from error
+    except CifarTrackError:
+        raise
+    except Exception as error:  # a foreign pickle may raise anything
+        raise CifarTrackError(f"{path} is not a file of CIFAR-100: {error}") from error
+    if not isinstance(entries, dict):
+        raise CifarTrackError(f"{path} is not a file of CIFAR-100: no dictionary in it")
+    return {_as_text(key): value for key, value in entries.items()}
+
+
+def read_names(directory: Path, *, release: Release = CIFAR100) -> tuple[list[str], list[str]]:
+    """The names of the fine and of the coarse classes, in the order of their labels."""
+    meta = read_original(directory, "meta", release=release)
+    try:
+        fine, coarse = meta["fine_label_names"], meta["coarse_label_names"]
+    except KeyError as error:
+        raise CifarTrackError(f"{directory / 'meta'} holds no {error}") from error
+    return [_as_text(name) for name in fine], [_as_text(name) for name in coarse]
+
+
+def read_images(
+    directory: Path, name: str, *, release: Release = CIFAR100
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The rows of train or test as the file has them.
+
+    Returns:
+        uint8 (N, 3072), each row red, green and blue planes of 32x32; int64 (N,) fine labels;
+        int64 (N,) coarse labels.
+    """
+    entries = read_original(directory, name, release=release)
+    try:
+        rows = entries["data"]
+        fine = np.asarray(entries["fine_labels"], dtype=np.int64)
+        coarse = np.asarray(entries["coarse_labels"], dtype=np.int64)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CifarTrackError(f"{directory / name} lacks images or labels: {error}") from error
+    if not (
+        isinstance(rows, np.ndarray)
+        and rows.dtype == np.uint8
+        and rows.shape == (len(fine), 3 * 32 * 32)
+        and fine.shape == coarse.shape
+    ):
+        raise CifarTrackError(f"{directory / name} does not hold one label for each 32x32 image")
+    return rows, fine, coarse
+
+
+def as_images(rows: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Some of a file's rows as images.
+
+    Args:
+        rows: uint8 (N, 3072), planes of 32x32.
+        indices: which rows, in which order.
+
+    Returns:
+        uint8 (len(indices), 32, 32, 3), C-contiguous.
+    """
+    images = np.empty((len(indices), 32, 32, 3), dtype=np.uint8)
+    for start in range(0, len(indices), 512):  # blocks that stay in the processor's cache
+        block = rows[indices[start : start + 512]]
+        images[start : start + 512] = block.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return images
+
+
+class _OriginalUnpickler(pickle.Unpickler):
+    """Reads what the originals consist of: plain values and numpy arrays, and nothing else."""
+
+    _ALLOWED = MappingProxyType(
+        {
+            ("numpy", "ndarray"): np.ndarray,
+            ("numpy", "dtype"): np.dtype,
+            ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+            ("numpy._core.multiarray", "_reconstruct"): _reconstruct,  # numpy 2 writes this
+        }
+    )
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The type a pickle names, looked up in a fixed table and never imported."""
+        try:
+            return self._ALLOWED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}") from None
+
+
+def _require_data(place: Path, *, setting: str) -> Path:
+    found = _data_at(place.expanduser())
+    if found is None:
+        raise CifarTrackError(
+            f"{setting}={place} does not hold CIFAR-100; expected a folder with the files"
+            f" {', '.join(FILES)}, or the archive {ARCHIVE}"
+        )
+    return found
+
+
+def _data_at(place: Path) -> Path | None:
+    for folder in (place, place / FOLDER):
+        if holds_files(folder):
+            return folder
+    for archive in (place, place / ARCHIVE):
+        if archive.is_file():
+            return archive
+    return None
+
+
+def _find_in_keras_cache(release: Release) -> Path | None:
+    home = os.environ.get("KERAS_HOME", "")
+    datasets = (Path(home) if home else Path.home() / ".keras") / "datasets"
+    # Keras's releases have named the folder and the archive in each of these ways.
+    stems = (f"{FOLDER}-target", FOLDER, f"{FOLDER}_extracted")
+    for stem in stems:
+        folder = datasets / stem
+        found = _data_at(folder) if folder.is_dir() else None
+        if found is not None and found.is_dir():
+            return found
+    for stem in stems:
+        for suffix in (".tar.gz", "_archive"):
+            archive = datasets / f"{stem}{suffix}"
+            if archive.is_file() and _is_intact(archive, md5=release.archive_md5):
+                return archive
+    return None
+
+
+def _is_intact(path: Path, *, md5: str) -> bool:
+    # Keras leaves a cut download under its final name and fetches it again: so it is passed over.
+    try:
+        with path.open("rb") as stream:
+            require_original(stream, path, md5=md5)
+    except (OSError, CifarTrackError):
+        return False
+    return True
+
+
+def _as_text(text: Any) -> str:
+    return text.decode("utf-8") if isinstance(text, bytes) else cast(str, text)

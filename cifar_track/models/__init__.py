@@ -1,0 +1,76 @@
+"""The architectures by name: one file each, and what turns a trained network into a served one."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+
+from cifar_track.config import CifarTrackError, Model, nearest
+from cifar_track.models import layers
+
+_NOT_ARCHITECTURES = {"__init__", "layers"}
+
+
+def architecture_names() -> tuple[str, ...]:
+    """The architectures at hand, sorted: the files beside this one that hold a `build`."""
+    files = Path(__file__).parent.glob("*.py")
+    return tuple(sorted({file.stem for file in files} - _NOT_ARCHITECTURES))
+
+
+def build(model: Model, *, classes: int, seed: int, precision: str) -> keras.Model:
+    """Build the network of an experiment with seeded initial weights.
+
+    Args:
+        model: the architecture and its settings.
+        classes: the number of classes, the width of the output.
+        seed: of the initial weights and of dropout; at least 0.
+        precision: `float32`, or `bfloat16` for activations in bfloat16; weights, normalisation
+            statistics and the softmax are float32 either way.
+
+    Returns:
+        A network from float32 (N, 32, 32, 3) in 0..255 to float32 (N, classes) summing to 1.
+
+    Raises:
+        CifarTrackError: an unknown architecture or setting, or a setting out of its range.
+    """
+    names = architecture_names()
+    if model.architecture not in names:
+        raise CifarTrackError(
+            f"no architecture {model.architecture!r}{nearest(model.architecture, names)}"
+        )
+    architecture = importlib.import_module(f"cifar_track.models.{model.architecture}")
+    builder: Callable[..., keras.Model] = architecture.build
+    accepted = tuple(name for name in inspect.signature(builder).parameters if name != "classes")
+    for name in model.settings:
+        if name not in accepted:
+            raise CifarTrackError(
+                f"architecture {model.architecture!r} has no setting {name!r}"
+                f"{nearest(name, accepted)}"
+            )
+    keras.utils.set_random_seed(seed)
+    with layers.computing_in(precision):
+        return builder(classes=classes, **model.settings)
+
+
+def for_serving(model: keras.Model) -> keras.Model:
+    """The same network as it is saved: raw images in, standard Keras layers only, float32.
+
+    Args:
+        model: what `build` gave, trained or not.
+
+    Returns:
+        A network of its own, with equal weights, from uint8 (N, 32, 32, 3) to float32
+        (N, classes), that loads where this package is not installed.
+    """
+    images = keras.Input(model.input_shape[1:], dtype="uint8", name="images")
+    served = keras.models.clone_model(
+        model,
+        input_tensors=keras.tree.map_structure(lambda _: images, model.input),
+        clone_function=layers.as_standard_layer,
+    )
+    served.set_weights(model.get_weights())
+    return served

@@ -1,0 +1,94 @@
+"""What the architectures share: fast batch normalisation, precision, standard equivalents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+# cuDNN refuses a smaller epsilon; Keras's own path takes any.
+_SMALLEST_FUSED_EPSILON = 1e-5
+
+
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Keras's batch normalisation, computed by TensorFlow's fused kernel.
+
+    Same weights, configuration and results. Keras 3 writes the normalisation out as separate
+    operations, which on a CPU cost more than the convolutions around them; the fused kernel does
+    them in one pass. It takes channels-last images, (N, H, W, C); anything else, a mask, or
+    synchronised replicas take Keras's way.
+    """
+
+    def call(
+        self,
+        inputs: tf.Tensor,
+        training: bool | None = None,  # noqa: FBT001 - Keras's own signature
+        mask: Any = None,
+    ) -> tf.Tensor:
+        """Normalise (N, H, W, C), in training by the batch's statistics, else the moving ones."""
+        if not self._fused_kernel_applies(inputs, mask):
+            return super().call(inputs, training=training, mask=mask)
+        with_batch_statistics = bool(training) and self.trainable
+        normalized, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=tf.convert_to_tensor(self.gamma),
+            offset=tf.convert_to_tensor(self.beta),
+            mean=[] if with_batch_statistics else tf.convert_to_tensor(self.moving_mean),
+            variance=[] if with_batch_statistics else tf.convert_to_tensor(self.moving_variance),
+            epsilon=self.epsilon,
+            is_training=with_batch_statistics,
+        )
+        if with_batch_statistics:
+            # The kernel reports the variance of the population (over n - 1), Keras keeps the
+            # variance of the batch (over n).
+            count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), variance.dtype)
+            self._move(self.moving_mean, mean)
+            self._move(self.moving_variance, variance * (tf.maximum(count - 1, 1) / count))
+        return normalized
+
+    def _fused_kernel_applies(self, inputs: tf.Tensor, mask: Any) -> bool:
+        return (
+            len(inputs.shape) == 4
+            and self.axis in (-1, 3)
+            and self.scale
+            and self.center
+            and mask is None
+            and not self.synchronized
+            and self.epsilon >= _SMALLEST_FUSED_EPSILON
+            and inputs.dtype in (tf.float32, tf.bfloat16, tf.float16)
+        )
+
+    def _move(self, moving: keras.Variable, batch: tf.Tensor) -> None:
+        batch = tf.cast(batch, moving.dtype)
+        moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
+
+
+@contextmanager
+def computing_in(precision: str) -> Iterator[None]:
+    """Give layers built inside this activations of `float32` or `bfloat16`, weights of float32."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def as_standard_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """A layer's equivalent from Keras itself, computing in float32; without its weights."""
+    configuration = layer.get_config()
+    if "dtype" in configuration:  # a bare operation, such as a flip, has none
+        configuration["dtype"] = "float32"
+    if isinstance(layer, BatchNormalization):
+        return keras.layers.BatchNormalization.from_config(configuration)
+    return type(layer).from_config(configuration)
+
+
+def with_fast_normalization(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """A copy of a layer, where batch normalisation is the fast one; without its weights."""
+    if type(layer) is keras.layers.BatchNormalization:
+        return BatchNormalization.from_config(layer.get_config())
+    return type(layer).from_config(layer.get_config())

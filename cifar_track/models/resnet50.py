@@ -1,0 +1,94 @@
+"""ResNet50 without its top, as `keras.applications` has it, and a softmax over the classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
+
+from cifar_track.config import CifarTrackError, nearest
+from cifar_track.models.layers import with_fast_normalization
+
+PREPROCESSINGS = ("caffe", "study", "none")
+
+# Channel means of ImageNet in the order blue, green, red, in 0..255: what the published weights
+# were trained with (`keras.applications.imagenet_utils.preprocess_input`, mode "caffe").
+IMAGENET_MEANS = (103.939, 116.779, 123.68)
+
+
+def build(*, classes: int, weights: str, preprocessing: str, image_size: int) -> keras.Model:
+    """ResNet50, global average pooling, a dense softmax; every layer is trained.
+
+    Args:
+        classes: the width of the softmax.
+        weights: `imagenet` (downloaded by Keras), `none`, or the path of a weights file for
+            `keras.applications.ResNet50(include_top=False)`.
+        preprocessing: `caffe` as the published weights were trained, `study` for division by
+            255, `none` for 0..255 as they are.
+        image_size: side in pixels to which images are enlarged inside the model; at least 32.
+
+    Returns:
+        A network from float32 (N, 32, 32, 3) in 0..255 to float32 (N, classes).
+
+    Raises:
+        CifarTrackError: a setting out of its range, or weights that can't be had.
+    """
+    if preprocessing not in PREPROCESSINGS:
+        raise CifarTrackError(
+            f"model.preprocessing={preprocessing} is unknown"
+            f"{nearest(preprocessing, PREPROCESSINGS)}"
+        )
+    if not 32 <= image_size <= 1024:
+        raise CifarTrackError(
+            f"model.image_size={image_size} is out of range; expected 32 to 1024 pixels"
+        )
+    if weights not in ("imagenet", "none") and not Path(weights).is_file():
+        raise CifarTrackError(
+            f"weights file {weights} does not exist; expected imagenet, none or a path"
+        )
+
+    inputs = keras.Input((32, 32, 3), name="images")
+    x = inputs
+    if image_size != 32:
+        x = layers.Resizing(image_size, image_size, dtype="float32", name="enlarge")(x)
+    if preprocessing == "study":
+        x = layers.Rescaling(1 / 255, dtype="float32", name="scale")(x)
+    elif preprocessing == "caffe":
+        x = keras.ops.flip(x, axis=-1)  # RGB to BGR
+        x = layers.Normalization(
+            mean=IMAGENET_MEANS, variance=(1.0, 1.0, 1.0), dtype="float32", name="center"
+        )(x)
+    backbone = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x)
+    if weights != "none":
+        shape = (image_size, image_size, 3)
+        backbone.set_weights(_load_weights(weights, shape))
+    # Copying the layers draws their weights anew, from the same seed, unless they are carried over.
+    fast = keras.models.clone_model(backbone, clone_function=with_fast_normalization)
+    fast.set_weights(backbone.get_weights())
+    x = layers.GlobalAveragePooling2D(name="average")(fast.output)
+    outputs = layers.Dense(classes, activation="softmax", dtype="float32", name="classes")(x)
+    return keras.Model(fast.inputs[0], outputs, name="resnet50")
+
+
+def _load_weights(weights: str, shape: tuple[int, int, int]) -> list[NDArray[np.float32]]:
+    # Loaded into a network of nothing but ResNet50, whose layers are what such a file names.
+    try:
+        loaded = keras.applications.ResNet50(include_top=False, weights=weights, input_shape=shape)
+    except Exception as error:
+        if weights == "imagenet":
+            raise CifarTrackError(
+                f"the ImageNet weights could not be downloaded ({_first_line(error)}); give a "
+                "file with -P weights=PATH, or start from random weights with -P weights=none"
+            ) from error
+        raise CifarTrackError(
+            f"weights file {weights} does not fit ResNet50 without its top "
+            f"({_first_line(error)}); expected a file that Keras's ResNet50 saved"
+        ) from error
+    return loaded.get_weights()
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:160]

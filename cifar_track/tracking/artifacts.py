@@ -1,0 +1,217 @@
+"""What a run leaves behind as files: evaluation, figures, tables, the data set, the model."""
+
+from __future__ import annotations
+
+import csv
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+import numpy as np
+from mlflow.entities import Dataset, DatasetInput, InputTag
+
+from cifar_track.tracking.model import log_served_model
+
+if TYPE_CHECKING:
+    import keras
+    from matplotlib.figure import Figure
+
+    from cifar_track.evaluation import Evaluation
+
+# MLflow's UI shows as a table what this tag lists; `log_table` itself reads back what is there,
+# goes through pandas and takes fifty times as long.
+TABLES_TAG = "mlflow.loggedArtifacts"
+CONTEXT_TAG = "mlflow.data.context"
+
+DIGEST_LENGTH = 36
+STUDY_CLASSES = slice(0, 11)
+DOTS_PER_INCH = 110
+
+
+class RunArtifacts:
+    """The part of a run that logs files; `Run` is the whole."""
+
+    id: str
+    _client: mlflow.MlflowClient
+
+    def flush(self, *, timeout: float = 0.0) -> None:
+        """Wait until every metric handed over so far has been sent."""
+        raise NotImplementedError
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags."""
+        raise NotImplementedError
+
+    def log_dataset(
+        self, *, name: str, digest: str, source: str, images: Mapping[str, int], classes: int
+    ) -> None:
+        """Log which data the run saw, without MLflow reading any of it.
+
+        Args:
+            name: `cifar100` or `procedural`; the inputs are named `cifar100-training` and so on,
+                because MLflow takes one context for each name and digest.
+            digest: over every array and the split, at most 36 characters.
+            source: the folder or address it came from.
+            images: number of images by context: `training`, `validation`, `test`.
+            classes: number of classes.
+        """
+        if len(digest) > DIGEST_LENGTH:
+            raise ValueError(f"digest {digest!r} is longer than {DIGEST_LENGTH} characters")
+        inputs = [
+            DatasetInput(
+                dataset=Dataset(
+                    name=f"{name}-{context}",
+                    digest=digest,
+                    source_type="local",
+                    source=json.dumps({"uri": source}),
+                    schema=json.dumps({"mlflow_tensorspec": _tensors()}),
+                    profile=json.dumps({"images": count, "classes": classes}),
+                ),
+                tags=[InputTag(CONTEXT_TAG, context)],
+            )
+            for context, count in images.items()
+        ]
+        self._client.log_inputs(self.id, datasets=inputs)
+
+    def log_evaluation(self, evaluation: Evaluation) -> None:
+        """Log an evaluation's tables under `evaluation/` and its figures under `figures/`."""
+        from cifar_track import plots
+
+        per_class = evaluation.per_class_rows()
+        classes = range(len(evaluation.class_names))
+        confusion = [
+            {"true": name, **dict(zip(evaluation.class_names, row.tolist(), strict=True))}
+            for name, row in zip(evaluation.class_names, evaluation.confusion, strict=True)
+        ]
+        with tempfile.TemporaryDirectory() as folder:
+            tables = Path(folder, "evaluation")
+            tables.mkdir()
+            _write_csv(per_class, tables / "per_class.csv")
+            _write_table(per_class, tables / "per_class.json")
+            _write_csv(confusion, tables / "confusion.csv")
+            _write_csv(
+                evaluation.confused_pairs(),
+                tables / "confused_pairs.csv",
+                columns=("true", "predicted", "count", "share", "same_superclass"),
+            )
+            _write_csv(evaluation.superclass_rows(), tables / "superclass.csv")
+            (tables / "classification_report.txt").write_text(
+                evaluation.classification_report(), encoding="utf-8"
+            )
+            np.savez_compressed(
+                tables / "predictions.npz",
+                labels=evaluation.labels,
+                predictions=evaluation.predictions,
+                probabilities=evaluation.probabilities.astype(np.float32, copy=False),
+            )
+            figures = Path(folder, "figures")
+            figures.mkdir()
+            first = list(classes[STUDY_CLASSES])
+            for name, figure in {
+                "per_class_first_11": plots.per_class_bars(
+                    evaluation, classes=first, title=f"First {len(first)} classes"
+                ),
+                "per_class_all": plots.per_class_overview(evaluation),
+                "confusion_matrix": plots.confusion_matrix(evaluation),
+            }.items():
+                _write_figure(figure, figures / f"{name}.png")
+            self._client.log_artifacts(self.id, folder)
+        self._list_tables("evaluation/per_class.json")
+
+    def log_history(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Draw the epochs, a mapping of metrics each, as `figures/learning_curves.png`."""
+        from cifar_track import plots
+
+        self.log_figure(plots.learning_curves(history), "figures/learning_curves.png")
+
+    def log_figure(self, figure: Figure, path: str) -> None:
+        """Log a figure as PNG at a path within the run's artifacts."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, Path(path).name)
+            _write_figure(figure, file)
+            self._upload(file, path)
+
+    def log_text(self, text: str, path: str) -> None:
+        """Log a text file at a path within the run's artifacts."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, Path(path).name)
+            file.write_text(text, encoding="utf-8")
+            self._upload(file, path)
+
+    def log_json(self, value: Any, path: str) -> None:
+        """Log plain values as indented JSON."""
+        self.log_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", path)
+
+    def log_rows(self, rows: Sequence[Mapping[str, Any]], path: str) -> None:
+        """Log rows as CSV; the columns are those of all rows, in order of appearance."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, Path(path).name)
+            _write_csv(rows, file)
+            self._upload(file, path)
+
+    def log_table(self, rows: Sequence[Mapping[str, Any]], path: str) -> None:
+        """Log rows as a JSON file that MLflow's UI shows as a table, also across runs."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, Path(path).name)
+            _write_table(rows, file)
+            self._upload(file, path)
+        self._list_tables(path)
+
+    def log_model(self, model: keras.Model, *, metrics_step: int, example: np.ndarray) -> str:
+        """Log the model that is served, with signature, example and pinned requirements.
+
+        Args:
+            model: from uint8 (N, 32, 32, 3) to float32 (N, classes), of standard layers only.
+            metrics_step: the epoch whose metrics are the model's own.
+            example: a few images, uint8 (n, 32, 32, 3).
+
+        Returns:
+            The logged model's address, `models:/m-…`; also the tag `cifar_track.model_uri`.
+        """
+        # MLflow gives a model the metrics that its run holds at that step by then.
+        self.flush(timeout=60.0)
+        uri = log_served_model(model, run_id=self.id, step=metrics_step, example=example)
+        self.set_tags({"cifar_track.model_uri": uri})
+        return uri
+
+    def _upload(self, file: Path, path: str) -> None:
+        folder = str(Path(path).parent)
+        self._client.log_artifact(self.id, str(file), None if folder == "." else folder)
+
+    def _list_tables(self, path: str) -> None:
+        entry = {"path": path, "type": "table"}
+        listed = json.loads(self._client.get_run(self.id).data.tags.get(TABLES_TAG, "[]"))
+        if entry not in listed:
+            self._client.set_tag(self.id, TABLES_TAG, json.dumps([*listed, entry]))
+
+
+def _tensors() -> dict[str, str]:
+    image = [{"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, 32, 32, 3]}}]
+    label = [{"type": "tensor", "tensor-spec": {"dtype": "int64", "shape": [-1]}}]
+    return {"features": json.dumps(image), "targets": json.dumps(label)}
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def _write_csv(
+    rows: Sequence[Mapping[str, Any]], path: Path, *, columns: Sequence[str] = ()
+) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns or _columns(rows), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    columns = _columns(rows)
+    table = {"columns": columns, "data": [[row.get(name) for name in columns] for row in rows]}
+    path.write_text(json.dumps(table, ensure_ascii=False), encoding="utf-8")
+
+
+def _write_figure(figure: Figure, path: Path) -> None:
+    figure.savefig(path, format="png", dpi=DOTS_PER_INCH)

@@ -1,0 +1,91 @@
+"""Who is at work: this process's identity, whether another still lives, the commit it runs."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+import cifar_track
+
+HOST_TAG = "cifar_track.host"
+PID_TAG = "cifar_track.pid"
+STARTED_TAG = "cifar_track.process_started"
+
+PROJECT_DIRECTORY = Path(cifar_track.__file__).resolve().parent.parent
+
+# The kernel counts a process's start in ticks of 10 ms since boot, and the boot's own moment
+# moves a little when the clock is set.
+_START_TOLERANCE_SECONDS = 2.0
+
+
+def identity_tags() -> dict[str, str]:
+    """Tags by which a later process finds out whether this one still lives."""
+    return {
+        HOST_TAG: socket.gethostname(),
+        PID_TAG: str(os.getpid()),
+        STARTED_TAG: f"{psutil.Process().create_time():.2f}",
+    }
+
+
+def is_on_this_host(tags: Mapping[str, str]) -> bool:
+    """Whether the tags name this host."""
+    return tags.get(HOST_TAG) == socket.gethostname()
+
+
+def is_alive(tags: Mapping[str, str]) -> bool:
+    """Whether the process that the tags name still runs; asked on its own host only."""
+    try:
+        process = psutil.Process(int(tags[PID_TAG]))
+        started = process.create_time()
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+    except (KeyError, ValueError, psutil.NoSuchProcess):
+        return False
+    # The same number with another start is another process.
+    return abs(started - float(tags[STARTED_TAG])) <= _START_TOLERANCE_SECONDS
+
+
+def ancestor_folders() -> list[Path]:
+    """The working folders of this process and of those that started it, nearest first."""
+    folders = [Path.cwd()]
+    for ancestor in psutil.Process().parents():
+        try:
+            folders.append(Path(ancestor.cwd()))
+        except psutil.Error:
+            continue
+    return list(dict.fromkeys(folders))
+
+
+def git_tags(directory: Path = PROJECT_DIRECTORY) -> dict[str, str]:
+    """The commit of the checkout that the program runs from; nothing where there is none."""
+    page = directory / "cifar_track" / "config.py"
+    # An installed package may lie inside somebody else's checkout.
+    if _git(directory, "ls-files", "--error-unmatch", str(page)) is None:
+        return {}
+    commit = _git(directory, "rev-parse", "HEAD")
+    if not commit:
+        return {}
+    changed = _git(directory, "status", "--porcelain", "--untracked-files=no")
+    return {
+        "mlflow.source.git.commit": commit,
+        "cifar_track.uncommitted_changes": "true" if changed else "false",
+    }
+
+
+def _git(directory: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(directory), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

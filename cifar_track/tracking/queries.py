@@ -1,0 +1,223 @@
+"""What has been logged: finished runs, their results, what can be gone on with."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+import numpy as np
+from mlflow.exceptions import MlflowException
+
+from cifar_track.config import CifarTrackError
+from cifar_track.tracking import store
+from cifar_track.tracking.process import is_alive, is_on_this_host
+
+if TYPE_CHECKING:
+    from cifar_track.comparison import RunResult
+
+KIND_TAG = "cifar_track.kind"
+ITERATION_TAG = "cifar_track.iteration"
+PROTOCOL_TAG = "cifar_track.protocol"
+TRIAL_TAG = "cifar_track.trial"
+SEARCH_KEY_TAG = "cifar_track.search_key"
+MODEL_URI_TAG = "cifar_track.model_uri"
+PARENT_TAG = "mlflow.parentRunId"
+
+# What a trial shares with the search that it belongs to.
+INHERITED_TAGS = (
+    ITERATION_TAG,
+    PROTOCOL_TAG,
+    "cifar_track.dataset",
+    "cifar_track.version",
+    "mlflow.user",
+    "mlflow.source.name",
+    "mlflow.source.type",
+    "mlflow.source.git.commit",
+)
+
+_PAGE = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedRun:
+    """A finished run of an iteration, as the store describes it.
+
+    Attributes:
+        run_id: MLflow's run id.
+        experiment_id: MLflow's experiment id.
+        name: what the UI shows.
+        iteration: the page that it ran.
+        protocol: `validation`, or `test` where the test images served to choose by.
+        started: milliseconds since 1970.
+        parameters: by dotted name, as text.
+        metrics: the last value of each.
+        tags: all of them, MLflow's own too.
+    """
+
+    run_id: str
+    experiment_id: str
+    name: str
+    iteration: str
+    protocol: str
+    started: int
+    parameters: Mapping[str, str] = field(repr=False)
+    metrics: Mapping[str, float] = field(repr=False)
+    tags: Mapping[str, str] = field(repr=False)
+
+    @property
+    def model_uri(self) -> str | None:
+        """The logged model's address; None when the run logged none."""
+        return self.tags.get(MODEL_URI_TAG)
+
+
+def find_runs(dataset_name: str) -> list[FinishedRun]:
+    """Every finished run of an iteration on a data set, the newest first."""
+    experiment_id = store.find_experiment_id(dataset_name)
+    if experiment_id is None:
+        return []
+    found = search_runs(
+        [experiment_id], f"attributes.status = 'FINISHED' AND tags.`{KIND_TAG}` = 'iteration'"
+    )
+    return [_finished_run(run) for run in found]
+
+
+def newest_of_each_iteration(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
+    """The newest run of each iteration, in the order in which they were started."""
+    newest: dict[str, FinishedRun] = {}
+    for run in runs:
+        if run.iteration not in newest or run.started > newest[run.iteration].started:
+            newest[run.iteration] = run
+    return sorted(newest.values(), key=lambda run: run.started)
+
+
+def find_resumable(search_key: str, *, dataset_name: str) -> str | None:
+    """The run that a search of the same settings left unfinished, if any.
+
+    Only the newest run with that key counts, and only when its work has stopped: a run whose
+    process still lives, or which another host left RUNNING, is somebody else's.
+
+    Args:
+        search_key: what the search was tagged with, under `cifar_track.search_key`.
+        dataset_name: `cifar100` or `procedural`.
+    """
+    experiment_id = store.find_experiment_id(dataset_name)
+    if experiment_id is None:
+        return None
+    found = search_runs(
+        [experiment_id],
+        f"tags.`{SEARCH_KEY_TAG}` = '{search_key}' AND tags.`{KIND_TAG}` = 'iteration'",
+        limit=1,
+    )
+    if not found or found[0].info.status == "FINISHED":
+        return None
+    tags = found[0].data.tags
+    if found[0].info.status == "RUNNING" and (not is_on_this_host(tags) or is_alive(tags)):
+        return None
+    return str(found[0].info.run_id)
+
+
+def find_child(parent_run_id: str, number: int) -> mlflow.entities.Run | None:
+    """The child run of a trial, by the trial's number from 0; the newest should there be more."""
+    parent = store.client().get_run(parent_run_id)
+    found = search_runs(
+        [parent.info.experiment_id],
+        f"tags.`{PARENT_TAG}` = '{parent_run_id}' AND tags.`{TRIAL_TAG}` = '{number}'",
+        limit=1,
+    )
+    return found[0] if found else None
+
+
+def load_result(run_id: str) -> RunResult:
+    """Read back what a run logged, ready to be compared.
+
+    Raises:
+        CifarTrackError: there is no such run, or it holds no evaluation.
+    """
+    from cifar_track.comparison import RunResult
+
+    client = store.client()
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        raise CifarTrackError(f"no run {run_id!r} in {store.open_store()}") from error
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            path = Path(client.download_artifacts(run_id, "evaluation", folder))
+        except (MlflowException, OSError) as error:
+            raise CifarTrackError(
+                f"run {run_id} ({run.info.run_name}) holds no evaluation; "
+                f"its status is {run.info.status}"
+            ) from error
+        per_class = _read_per_class(path / "per_class.csv")
+        labels, predictions = _read_predictions(path / "predictions.npz")
+    return RunResult(
+        run_id=run_id,
+        name=run.info.run_name,
+        iteration=run.data.tags.get(ITERATION_TAG, run.info.run_name),
+        parameters=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+        per_class=per_class,
+        labels=labels,
+        predictions=predictions,
+    )
+
+
+def search_runs(
+    experiment_ids: Sequence[str], filter_string: str = "", *, limit: int | None = None
+) -> list[mlflow.entities.Run]:
+    """Every run that matches, or the first of them, the newest first."""
+    client = store.client()
+    found: list[mlflow.entities.Run] = []
+    token: str | None = None
+    while True:
+        page = client.search_runs(
+            list(experiment_ids),
+            filter_string,
+            max_results=_PAGE if limit is None else limit - len(found),
+            order_by=["attributes.start_time DESC"],
+            page_token=token,
+        )
+        found.extend(page)
+        token = page.token
+        if not token or (limit is not None and len(found) >= limit):
+            return found
+
+
+def _finished_run(run: mlflow.entities.Run) -> FinishedRun:
+    tags = dict(run.data.tags)
+    return FinishedRun(
+        run_id=run.info.run_id,
+        experiment_id=run.info.experiment_id,
+        name=run.info.run_name,
+        iteration=tags.get(ITERATION_TAG, run.info.run_name),
+        protocol=tags.get(PROTOCOL_TAG, "validation"),
+        started=run.info.start_time,
+        parameters=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+        tags=tags,
+    )
+
+
+def _read_per_class(path: Path) -> list[dict[str, Any]]:
+    whole = ("class", "support")
+    texts = ("name", "superclass")
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            {
+                name: int(text) if name in whole else text if name in texts else float(text)
+                for name, text in row.items()
+            }
+            for row in csv.DictReader(file)
+        ]
+
+
+def _read_predictions(path: Path) -> tuple[Any, Any]:
+    if not path.is_file():
+        return None, None
+    with np.load(path, allow_pickle=False) as arrays:
+        return arrays["labels"], arrays["predictions"]

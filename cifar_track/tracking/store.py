@@ -1,0 +1,292 @@
+"""Where runs are kept: the store's address, its schema, its experiments, and links into its UI."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import socket
+import sqlite3
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import filelock
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from cifar_track.config import CifarTrackError
+from cifar_track.tracking.process import ancestor_folders
+
+EXPERIMENT_OF_DATASET = {"cifar100": "cifar100", "procedural": "cifar100-procedural"}
+
+DEFAULT_DATABASE = "mlflow.db"
+UI_PORT = 5000
+PROBE_SECONDS = 3.0
+SCHEMA_SECONDS = 300.0
+# MLflow opens its UI in the mode for language models unless the address says otherwise.
+UI_MODE = "workflowType=machine_learning"
+
+_SERVER_SCHEMES = ("http", "https")
+_DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+_opened: set[str] = set()
+
+
+def open_store() -> str:
+    """Settle on the store, make sure that it answers, and return its address.
+
+    The store is `MLFLOW_TRACKING_URI`, or else the file `mlflow.db` in the working folder. The
+    address of an SQLite file is made absolute, so that a process that changes its folder, or
+    one that it starts, goes on with the same file. A fresh database gets its schema under a
+    file lock: MLflow itself fails when several processes do that at once.
+
+    Returns:
+        The address, such as `sqlite:////home/me/cifar/mlflow.db` or `http://localhost:5000`.
+
+    Raises:
+        CifarTrackError: the store can't be reached, refuses, or is of another MLflow's making.
+    """
+    given = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
+    uri = _absolute(_as_launcher_meant(given) or f"sqlite:///{DEFAULT_DATABASE}")
+    if mlflow.get_tracking_uri() != uri:
+        mlflow.set_tracking_uri(uri)
+    if uri not in _opened:
+        _require_reachable(uri)
+        with _schema_lock(uri), _short_patience():
+            try:
+                mlflow.MlflowClient().search_experiments(max_results=1)
+            except Exception as error:
+                raise CifarTrackError(
+                    f"the tracking store {_shown(uri)} refuses: {_first_line(error)}"
+                ) from error
+        _opened.add(uri)
+    return uri
+
+
+def client() -> mlflow.MlflowClient:
+    """MLflow's client on the opened store."""
+    open_store()
+    return mlflow.MlflowClient()
+
+
+def is_server(uri: str) -> bool:
+    """Whether the address is that of a tracking server."""
+    return urlsplit(uri).scheme in _SERVER_SCHEMES
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file behind an SQLite address; None for any other address."""
+    scheme, _, path = uri.partition(":///")
+    if scheme.partition("+")[0] != "sqlite" or not path or path == ":memory:":
+        return None
+    return Path(path.partition("?")[0])
+
+
+def experiment_name(dataset_name: str) -> str:
+    """The MLflow experiment of a data set; real images and stand-ins never share one."""
+    if dataset_name not in EXPERIMENT_OF_DATASET:
+        raise CifarTrackError(
+            f"no experiment for dataset {dataset_name!r}; "
+            f"expected one of {', '.join(EXPERIMENT_OF_DATASET)}"
+        )
+    return EXPERIMENT_OF_DATASET[dataset_name]
+
+
+def find_experiment_id(dataset_name: str) -> str | None:
+    """The id of the data set's MLflow experiment; None where nothing has been logged yet."""
+    name = experiment_name(dataset_name)
+    experiment = client().get_experiment_by_name(name)
+    if experiment is None:
+        return None
+    if experiment.lifecycle_stage != "active":
+        raise CifarTrackError(
+            f"the experiment {name!r} has been deleted; bring it back with "
+            f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`"
+        )
+    return str(experiment.experiment_id)
+
+
+def ensure_experiment_id(dataset_name: str) -> str:
+    """The id of the data set's MLflow experiment, made if there is none yet."""
+    found = find_experiment_id(dataset_name)
+    if found is not None:
+        return found
+    try:
+        return str(client().create_experiment(experiment_name(dataset_name)))
+    except MlflowException:  # another process was quicker
+        found = find_experiment_id(dataset_name)
+        if found is None:
+            raise
+        return found
+
+
+def ui_command() -> str:
+    """What to type to open the UI on the store; for a server, its address."""
+    uri = open_store()
+    if is_server(uri):
+        return uri
+    path = sqlite_path(uri)
+    if path is not None and path.parent == Path.cwd():
+        uri = f"sqlite:///{path.name}"
+    # Without these two the server starts fifteen processes and takes 3 GB.
+    return (
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 "
+        f"--port {UI_PORT} --backend-store-uri {shlex.quote(uri)}"
+    )
+
+
+def ui_address() -> str:
+    """Where the UI is found: at the server, or where `ui_command` puts it."""
+    uri = open_store()
+    return uri.rstrip("/") if is_server(uri) else f"http://localhost:{UI_PORT}"
+
+
+def run_url(run_id: str, experiment_id: str, *, base: str | None = None) -> str:
+    """The page of a run in the UI, in its model-training mode."""
+    root = (base or ui_address()).rstrip("/")
+    return f"{root}/#/experiments/{experiment_id}/runs/{run_id}?{UI_MODE}"
+
+
+def compare_url(
+    run_ids: Sequence[str], experiment_ids: Sequence[str], *, base: str | None = None
+) -> str:
+    """The page of the UI that shows runs side by side, in its model-training mode."""
+    root = (base or ui_address()).rstrip("/")
+    runs = quote(json.dumps(list(run_ids), separators=(",", ":")))
+    experiments = quote(json.dumps(list(experiment_ids), separators=(",", ":")))
+    return f"{root}/#/compare-runs?runs={runs}&experiments={experiments}&{UI_MODE}"
+
+
+def _as_launcher_meant(uri: str) -> str:
+    """The store of `mlflow run` when that was called in another folder.
+
+    `mlflow run URL` starts the command in a copy of the project and hands over the store as
+    `sqlite:///mlflow.db`, which means another file there. The launcher is still alive and is an
+    ancestor of this process; the file in its folder that holds its run is the store.
+    """
+    run_id = os.environ.get("MLFLOW_RUN_ID")
+    path = sqlite_path(uri)
+    if run_id is not None and path is not None and not path.is_absolute():
+        for folder in ancestor_folders():
+            if _holds_run(folder / path, run_id):
+                return f"sqlite:///{folder / path}"
+    return uri
+
+
+def _holds_run(database: Path, run_id: str) -> bool:
+    if not database.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+            query = "SELECT 1 FROM runs WHERE run_uuid = ?"
+            return connection.execute(query, (run_id,)).fetchone() is not None
+    except sqlite3.Error:
+        return False
+
+
+def _absolute(uri: str) -> str:
+    path = sqlite_path(uri)
+    if path is not None:
+        scheme, _, rest = uri.partition(":///")
+        query = rest.partition("?")[2]
+        return f"{scheme}:///{path.absolute()}" + (f"?{query}" if query else "")
+    if "://" not in uri and uri.partition(":")[0] not in ("databricks", "databricks-uc", "uc"):
+        raise CifarTrackError(
+            f"MLFLOW_TRACKING_URI={uri} is a folder, and MLflow has given up keeping runs in "
+            f"folders; use sqlite:///{DEFAULT_DATABASE} or a server's address"
+        )
+    return uri
+
+
+def _require_reachable(uri: str) -> None:
+    path = sqlite_path(uri)
+    parts = urlsplit(uri)
+    family = parts.scheme.partition("+")[0]
+    if path is not None:
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise CifarTrackError(f"the tracking store {path} can't be written to")
+    elif is_server(uri):
+        _require_server(uri)
+    elif family in _DATABASE_PORTS and parts.hostname:
+        try:
+            address = (parts.hostname, parts.port or _DATABASE_PORTS[family])
+            socket.create_connection(address, timeout=PROBE_SECONDS).close()
+        except OSError as error:
+            raise CifarTrackError(
+                f"the tracking database {_shown(uri)} can't be reached ({_first_line(error)}); "
+                "start it, or set MLFLOW_TRACKING_URI to another"
+            ) from error
+
+
+def _require_server(uri: str) -> None:
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PROBE_SECONDS):
+            return
+    except urllib.error.HTTPError as error:
+        if error.code == 403:
+            raise CifarTrackError(
+                f"the tracking server {_shown(uri)} answers 403; it may have to be started with "
+                f"--allowed-hosts {urlsplit(uri).hostname}"
+            ) from error
+        # Any other answer comes from something alive; a proxy may not pass `/health` on.
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        raise CifarTrackError(
+            f"the tracking server {_shown(uri)} can't be reached ({reason}); "
+            "start it, or set MLFLOW_TRACKING_URI to another"
+        ) from error
+
+
+@contextmanager
+def _schema_lock(uri: str) -> Iterator[None]:
+    if is_server(uri) or uri.partition(":")[0] in ("databricks", "databricks-uc", "uc"):
+        yield
+        return
+    path = sqlite_path(uri)
+    if path is not None:
+        lock = path.with_name(f"{path.name}.lock")
+    else:
+        digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
+        lock = Path(tempfile.gettempdir()) / f"cifar_track-{os.getuid()}-{digest}.lock"
+    try:
+        with filelock.FileLock(lock, timeout=SCHEMA_SECONDS):
+            yield
+    except filelock.Timeout as error:
+        raise CifarTrackError(
+            f"another process has been making the tables of {_shown(uri)} for "
+            f"{SCHEMA_SECONDS:.0f} s; end it, or remove {lock}"
+        ) from error
+
+
+@contextmanager
+def _short_patience() -> Iterator[None]:
+    # MLflow's own patience with a server is four minutes; once it is known to answer, that is
+    # right for a run that trains for hours, but not for the first word.
+    limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+    before = {name: os.environ.get(name) for name in limits}
+    os.environ.update(limits)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _shown(uri: str) -> str:
+    """The address without a password."""
+    password = urlsplit(uri).password
+    return uri.replace(f":{password}@", ":***@") if password else uri
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,0 +1,111 @@
+"""A thread that carries metrics to the store, so that no training step waits for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+
+import mlflow
+from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
+
+# MLflow's own limit on one request.
+BATCH = 1000
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 30.0
+
+
+class MetricWriter:
+    """Metrics in the order in which they come, sent from a thread of its own.
+
+    What piles up behind a slow store goes in one request. What a store that is away can't take
+    is kept and tried again; what it refuses is counted and dropped. Neither ever raises: a
+    training that has run for hours is worth more than its log.
+    """
+
+    def __init__(self, client: mlflow.MlflowClient) -> None:
+        self._client = client
+        self._waiting: deque[tuple[str, Metric]] = deque()
+        self._changed = threading.Condition()
+        self._busy = False
+        self._closing = False
+        self._refused = 0
+        self._last_error: str | None = None
+        self._thread = threading.Thread(target=self._work, name="metric-writer", daemon=True)
+        self._thread.start()
+
+    def add(self, run_id: str, metrics: Mapping[str, float], *, step: int) -> None:
+        """Take metrics, with the time at which they were handed over; returns at once."""
+        now = time.time_ns() // 1_000_000
+        entries = [
+            (run_id, Metric(name, float(value), now, step)) for name, value in metrics.items()
+        ]
+        with self._changed:
+            self._waiting.extend(entries)
+            self._changed.notify_all()
+
+    def flush(self, *, timeout: float) -> bool:
+        """Wait until everything taken has been sent or refused; False when time ran out."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: not self._waiting and not self._busy, timeout=timeout
+            )
+
+    def close(self, *, timeout: float) -> str | None:
+        """Send the rest and stop; returns one line about what was lost, if anything was."""
+        self.flush(timeout=timeout)
+        with self._changed:
+            self._closing = True
+            lost = len(self._waiting) + self._refused
+            self._changed.notify_all()
+        if not lost:
+            return None
+        return f"{lost} metric values were not logged: {self._last_error or 'out of time'}"
+
+    def _work(self) -> None:
+        pause = 0.0
+        while True:
+            with self._changed:
+                if pause:  # the store is away; only closing cuts the wait short
+                    self._changed.wait_for(lambda: self._closing, timeout=pause)
+                self._changed.wait_for(lambda: self._waiting or self._closing)
+                if self._closing:
+                    return
+                run_id, batch = self._take()
+                self._busy = True
+            try:
+                self._client.log_batch(run_id, metrics=batch, synchronous=True)
+                pause = 0.0
+            except Exception as error:
+                self._last_error = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                with self._changed:
+                    if _is_refusal(error):
+                        self._refused += len(batch)
+                    else:
+                        self._waiting.extendleft((run_id, metric) for metric in reversed(batch))
+                        pause = min(max(2 * pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+            finally:
+                with self._changed:
+                    self._busy = False
+                    self._changed.notify_all()
+
+    def _take(self) -> tuple[str, list[Metric]]:
+        """The first run's waiting metrics, at most one request's worth; the rest stay in order."""
+        run_id = self._waiting[0][0]
+        batch: list[Metric] = []
+        others: deque[tuple[str, Metric]] = deque()
+        while self._waiting and len(batch) < BATCH:
+            entry = self._waiting.popleft()
+            if entry[0] == run_id:
+                batch.append(entry[1])
+            else:
+                others.append(entry)
+        self._waiting.extendleft(reversed(others))
+        return run_id, batch
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether the store has answered and will not take these metrics however often asked."""
+    return isinstance(error, MlflowException) and 400 <= error.get_http_status_code() < 500

@@ -1,0 +1,277 @@
+"""Fits a network to images and keeps its best epoch; knows nothing of who listens."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from cifar_track import models
+from cifar_track.augmentation import augment
+from cifar_track.config import (
+    Augmentation,
+    CifarTrackError,
+    Experiment,
+    Optimizer,
+)
+from cifar_track.config import Training as TrainingSettings
+from cifar_track.data import Images
+
+# Past the last size at which one forward pass still fits a small machine, larger is not faster.
+PREDICTION_BATCH = 500
+
+EpochListener = Callable[[int, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """A trained network and the course of its training.
+
+    Attributes:
+        model: the network with the weights of its best epoch.
+        history: for each epoch `train_loss`, `train_accuracy`, `val_loss`, `val_accuracy`.
+        best_epoch: the first epoch, counted from 1, with the highest `val_accuracy`.
+        best_val_accuracy: that accuracy, a fraction.
+        best_val_loss: the loss of the same epoch.
+        fit_seconds: wall time, validation included.
+        fit_cpu_seconds: processor time of the whole process in that time.
+        images_per_second: training images a wall second.
+    """
+
+    model: keras.Model
+    history: tuple[Mapping[str, float], ...]
+    best_epoch: int
+    best_val_accuracy: float
+    best_val_loss: float
+    fit_seconds: float
+    fit_cpu_seconds: float
+    images_per_second: float
+
+
+def fit(
+    experiment: Experiment,
+    train: Images,
+    validation: Images,
+    *,
+    classes: int,
+    on_epoch: EpochListener = lambda epoch, metrics: None,
+    model: keras.Model | None = None,
+    initial_weights: Path | None = None,
+    verbose: int = 0,
+) -> Fit:
+    """Train an experiment's network and keep the epoch that does best on the validation images.
+
+    Args:
+        experiment: the settings; `training.precision` may be `auto`.
+        train: images to train on.
+        validation: images to choose the best epoch by.
+        classes: the number of classes.
+        on_epoch: called after each epoch with its number, from 1, and its four metrics.
+        model: a network that `build_model` made of the same experiment, if there is one already.
+        initial_weights: a weights file to start from, such as an earlier trial's.
+        verbose: 1 draws Keras's progress bar.
+
+    Returns:
+        The network and its history.
+
+    Raises:
+        CifarTrackError: the loss stopped being a number.
+    """
+    model = model or build_model(experiment, classes=classes)
+    if initial_weights is not None:
+        model.load_weights(initial_weights)
+    settings = experiment.training
+    model.compile(
+        optimizer=build_optimizer(experiment.optimizer),
+        loss=keras.losses.SparseCategoricalCrossentropy(),
+        metrics=["accuracy"],
+        # XLA makes a step five times slower on a CPU.
+        jit_compile=bool(tf.config.list_physical_devices("GPU")),
+    )
+    keeper = _BestEpoch(on_epoch)
+    steps = math.ceil(len(train) / settings.batch_size)
+    wall, cpu = time.perf_counter(), time.process_time()
+    model.fit(
+        training_batches(
+            train,
+            experiment.augmentation,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+        ),
+        steps_per_epoch=steps,
+        epochs=settings.epochs,
+        validation_data=validation_batches(validation),
+        callbacks=[_StopAtNaN(), keeper],
+        verbose=verbose,
+    )
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    model.set_weights(keeper.weights)
+    best = keeper.history[keeper.best_epoch - 1]
+    return Fit(
+        model=model,
+        history=tuple(keeper.history),
+        best_epoch=keeper.best_epoch,
+        best_val_accuracy=best["val_accuracy"],
+        best_val_loss=best["val_loss"],
+        fit_seconds=wall,
+        fit_cpu_seconds=cpu,
+        images_per_second=len(train) * len(keeper.history) / wall,
+    )
+
+
+def build_model(experiment: Experiment, *, classes: int) -> keras.Model:
+    """The experiment's network, seeded by it, in its precision.
+
+    Raises:
+        CifarTrackError: a setting of the architecture is wrong, or its weights can't be had.
+    """
+    settings = experiment.training
+    if settings.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    return models.build(
+        experiment.model,
+        classes=classes,
+        seed=settings.seed,
+        precision=resolve_precision(settings),
+    )
+
+
+def build_optimizer(settings: Optimizer) -> keras.optimizers.Optimizer:
+    """Keras's optimizer of that name and those settings."""
+    if settings.name == "sgd":
+        return keras.optimizers.SGD(settings.learning_rate, momentum=settings.momentum)
+    return keras.optimizers.Adam(settings.learning_rate)
+
+
+def resolve_precision(settings: TrainingSettings) -> str:
+    """`float32` or `bfloat16`: as asked, or with `auto` what the hardware computes natively."""
+    if settings.precision != "auto":
+        return settings.precision
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        details = tf.config.experimental.get_device_details(gpus[0])
+        native = details.get("compute_capability", (0, 0)) >= (8, 0)
+    else:
+        native = _processor_computes_bfloat16()
+    return "bfloat16" if native else "float32"
+
+
+def training_batches(
+    images: Images, augmentation: Augmentation, *, batch_size: int, seed: int
+) -> tf.data.Dataset:
+    """Endless shuffled, augmented batches; one pass over the images after another.
+
+    Args:
+        images: what to draw from; read in place, so that processes can share a mapped file.
+        augmentation: the ranges of the random transforms.
+        batch_size: images a batch; the last of a pass may be smaller.
+        seed: of the order and of the transforms.
+
+    Returns:
+        Batches of float32 (N, 32, 32, 3) in 0..255 and int64 (N,).
+    """
+
+    def read(indices: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        return images.images[indices], images.labels[indices]
+
+    def prepare(step: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        batch, labels = tf.numpy_function(read, [indices], (tf.uint8, tf.int64), stateful=False)
+        batch.set_shape((None, *images.images.shape[1:]))
+        labels.set_shape((None,))
+        # Seeded by the step, so that the transforms do not depend on which thread makes them.
+        return augment(
+            batch, augmentation, seed=tf.stack([tf.constant(seed, tf.int64), step])
+        ), labels
+
+    return (
+        tf.data.Dataset.range(len(images))
+        .shuffle(len(images), seed=seed, reshuffle_each_iteration=True)
+        .batch(batch_size)
+        .repeat()
+        .enumerate()
+        .map(prepare, num_parallel_calls=1)
+        .prefetch(4)
+    )
+
+
+def validation_batches(images: Images) -> tf.data.Dataset:
+    """All images once, in order, in large batches of float32 (N, 32, 32, 3) in 0..255."""
+    starts = range(0, len(images), PREDICTION_BATCH)
+    batches = [slice(start, start + PREDICTION_BATCH) for start in starts]
+
+    def read() -> object:
+        for batch in batches:
+            yield images.images[batch].astype(np.float32), images.labels[batch]
+
+    shape = (None, *images.images.shape[1:])
+    signature = (tf.TensorSpec(shape, tf.float32), tf.TensorSpec((None,), tf.int64))
+    batched = tf.data.Dataset.from_generator(read, output_signature=signature)
+    return batched.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(1)
+
+
+def predict(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Probabilities of the classes, float32 (N, classes), for uint8 (N, 32, 32, 3)."""
+    return np.concatenate(
+        [
+            np.asarray(model.predict_on_batch(images[start : start + PREDICTION_BATCH]))
+            for start in range(0, len(images), PREDICTION_BATCH)
+        ]
+    )
+
+
+class _BestEpoch(keras.callbacks.Callback):
+    """Renames an epoch's metrics, hands them on, and remembers the weights of the best."""
+
+    def __init__(self, on_epoch: EpochListener) -> None:
+        super().__init__()
+        self.on_epoch = on_epoch
+        self.history: list[dict[str, float]] = []
+        self.best_epoch = 0
+        self.weights: list[NDArray[np.float32]] = []
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        logs = logs or {}
+        metrics = {
+            "train_loss": float(logs["loss"]),
+            "train_accuracy": float(logs["accuracy"]),
+            "val_loss": float(logs["val_loss"]),
+            "val_accuracy": float(logs["val_accuracy"]),
+        }
+        self.history.append(metrics)
+        best = self.history[self.best_epoch - 1]["val_accuracy"] if self.best_epoch else -1.0
+        if metrics["val_accuracy"] > best:
+            self.best_epoch = epoch + 1
+            self.weights = self.model.get_weights()
+        self.on_epoch(epoch + 1, metrics)
+
+
+class _StopAtNaN(keras.callbacks.Callback):
+    """Ends a fit whose loss is no number any more, rather than let it run to its last epoch."""
+
+    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002
+        self.epoch = epoch + 1
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        if not math.isfinite(float((logs or {}).get("loss", 0.0))):
+            raise CifarTrackError(
+                f"the loss became {(logs or {})['loss']} in epoch {self.epoch}, step {batch + 1}; "
+                "expected a number; a lower optimizer.learning_rate may help"
+            )
+
+
+def _processor_computes_bfloat16() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False  # not Linux; no macOS or Windows build of TensorFlow uses such instructions
+    return any(flag in flags for flag in ("amx_bf16", "avx512_bf16"))

@@ -1,0 +1,16 @@
+"""Keras Tuner's search, each trial in a process of its own and reported as it happens."""
+
+from cifar_track.tuning.resources import default_workers
+from cifar_track.tuning.results import SearchResult, TrialListener, TrialResult
+from cifar_track.tuning.search import search
+from cifar_track.tuning.space import planned_trials, trial_experiment
+
+__all__ = [
+    "SearchResult",
+    "TrialListener",
+    "TrialResult",
+    "default_workers",
+    "planned_trials",
+    "search",
+    "trial_experiment",
+]

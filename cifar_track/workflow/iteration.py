@@ -1,0 +1,167 @@
+"""One iteration from its page to its logged model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from cifar_track import tracking
+from cifar_track.config import (
+    Experiment,
+    Value,
+    describe_space,
+    flatten,
+    load_experiment,
+    override,
+)
+from cifar_track.data import Dataset, load_dataset
+from cifar_track.evaluation import evaluate
+from cifar_track.workflow.search import find_best_values
+from cifar_track.workflow.terminal import is_watched, show_epoch, tell
+
+EXAMPLE_IMAGES = 2
+
+
+def run_experiment(
+    name: str,
+    overrides: Mapping[str, Value],
+    *,
+    data_dir: Path | None = None,
+    workers: int | None = None,
+    run_name: str | None = None,
+) -> str:
+    """Run a page of `experiments/`: search if it searches, then fit, evaluate and log.
+
+    Everything that can be wrong with the settings, the data or the weights is found before a run
+    is opened.
+
+    Args:
+        name: the page.
+        overrides: settings that differ from the page, by dotted name.
+        data_dir: where CIFAR-100 lies, before the usual places.
+        workers: trials at once in a search; as many as the machine carries unless given.
+        run_name: what MLflow shows; the page's name unless given.
+
+    Returns:
+        MLflow's run id.
+
+    Raises:
+        CifarTrackError: a wrong setting, missing data or weights, an unreachable store, a loss
+            that stopped being a number.
+    """
+    experiment = override(load_experiment(name), overrides)
+    tracking.open_store()
+    data = load_dataset(experiment.data, directory=data_dir)
+
+    from cifar_track import training  # TensorFlow takes seconds: after what fails fast
+
+    precision = training.resolve_precision(experiment.training)
+    experiment = override(experiment, {"training.precision": precision})
+    training.build_model(experiment, classes=len(data.classes.fine))
+    tags, resumed = {}, None
+    if experiment.search is not None:
+        search_key = _search_key(experiment, data)
+        tags = {"cifar_track.search_key": search_key}
+        resumed = tracking.find_resumable(search_key, dataset_name=data.name)
+    if resumed is not None:
+        tell(f"{name}: going on with run {resumed}, which was cut short")
+    with tracking.start_run(
+        experiment,
+        dataset_name=data.name,
+        name=run_name or name,
+        tags=tags,
+        resume_run_id=resumed,
+    ) as run:
+        _log_inputs(run, experiment, data)
+        if experiment.search is not None:
+            best = find_best_values(run, experiment, data, workers=workers)
+            experiment = override(experiment, best.values)
+        run.log_parameters(flatten(experiment))
+        figures = _fit_and_log(run, experiment, data)
+        if experiment.search is not None:
+            _log_refit(run, best.best_val_accuracy, figures["best_val_accuracy"])
+    tell(
+        f"{name}: test accuracy {figures['test_accuracy']:.4f} "
+        f"({figures['test_accuracy_low']:.4f} to {figures['test_accuracy_high']:.4f}), "
+        f"run {run.id}"
+    )
+    return run.id
+
+
+def _log_inputs(run: tracking.Run, experiment: Experiment, data: Dataset) -> None:
+    searched = experiment.search.space if experiment.search else {}
+    settings = flatten(experiment)
+    run.log_parameters({key: value for key, value in settings.items() if key not in searched})
+    configuration = {"experiment": settings}
+    if experiment.search is not None:
+        configuration["search_space"] = describe_space(experiment.search)
+    run.log_json(configuration, "config.json")
+    run.log_dataset(data)
+
+
+def _fit_and_log(run: tracking.Run, experiment: Experiment, data: Dataset) -> dict[str, float]:
+    from cifar_track import models, training
+
+    epochs = experiment.training.epochs
+
+    def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
+        run.log_epoch(epoch, metrics)
+        if not is_watched():
+            return
+        show_epoch("", epoch, epochs, metrics)
+
+    tell(
+        f"{experiment.name}: {len(data.train):,} images, {epochs} epochs, "
+        f"{experiment.training.precision}"
+    )
+    fit = training.fit(
+        experiment, data.train, data.validation, classes=len(data.classes.fine), on_epoch=on_epoch
+    )
+    served = models.for_serving(fit.model)
+    test = data.load_test()
+    evaluation = evaluate(
+        training.predict(served, test.images),
+        test.labels,
+        class_names=data.classes.fine,
+        superclass_names=data.classes.coarse,
+        superclass_of=data.classes.superclass_of,
+    )
+    figures = {
+        "best_val_accuracy": fit.best_val_accuracy,
+        "best_val_loss": fit.best_val_loss,
+        "best_epoch": float(fit.best_epoch),
+        **evaluation.metrics(),
+        "fit_seconds": fit.fit_seconds,
+        "fit_cpu_seconds": fit.fit_cpu_seconds,
+        "images_per_second": fit.images_per_second,
+    }
+    run.log_metrics(figures, step=fit.best_epoch)
+    run.log_history(fit.history)
+    run.log_evaluation(evaluation)
+    run.log_model(served, metrics_step=fit.best_epoch, example=test.images[:EXAMPLE_IMAGES])
+    return figures
+
+
+def _log_refit(run: tracking.Run, best_trial: float, refit: float) -> None:
+    run.log_metrics(
+        {
+            "best_trial_val_accuracy": best_trial,
+            "refit_minus_best_trial_val_accuracy": refit - best_trial,
+        }
+    )
+    tell(
+        f"validation accuracy of the best trial {best_trial:.4f}, of its refit {refit:.4f} "
+        f"({refit - best_trial:+.4f}: another seed of weights, order and augmentation)"
+    )
+
+
+def _search_key(experiment: Experiment, data: Dataset) -> str:
+    """What makes two calls the same search: every setting, the space and the data."""
+    asked = {
+        "settings": flatten(experiment),
+        "space": describe_space(experiment.search) if experiment.search else {},
+        "data": data.digest,
+    }
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]

@@ -1,0 +1,125 @@
+"""A search under a parent run, each trial a child run while it happens."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cifar_track import plots, tracking, tuning
+from cifar_track.config import Experiment, Value, describe_space
+from cifar_track.data import Dataset
+from cifar_track.workflow.terminal import show_epoch, tell
+
+
+@dataclass(frozen=True)
+class BestTrial:
+    """The hyperparameters that a search settled on, and what they reached there."""
+
+    values: Mapping[str, Value]
+    best_val_accuracy: float
+
+
+class _TrialRuns:
+    """Keeps a child run for every trial, found by the trial's number."""
+
+    def __init__(self, run: tracking.Run, experiment: Experiment, *, planned: int) -> None:
+        self.run = run
+        self.experiment = experiment
+        self.planned = planned
+        self.open: dict[int, tracking.ChildRun] = {}
+        self.val_accuracies: dict[tuple[int, int], float] = {}
+
+    def trial_started(self, number: int, values: Mapping[str, Value]) -> None:
+        self.open[number] = self.run.child(number, values)
+        tell(f"trial {number} of {self.planned}: {_listed(values)}")
+
+    def trial_epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        self.open[number].log_epoch(epoch, metrics)
+        self.val_accuracies[number, epoch] = metrics["val_accuracy"]
+        show_epoch(f"trial {number} ", epoch, self.experiment.training.epochs, metrics)
+
+    def trial_ended(self, number: int, trial: tuning.TrialResult) -> None:
+        child = self.open.pop(number, None) or self.run.child(number, trial.values)
+        figures = {"fit_cpu_seconds": trial.cpu_seconds, "trial_seconds": trial.seconds}
+        if trial.score is not None and self.experiment.search is not None:
+            figures[f"best_{self.experiment.search.objective}"] = trial.score
+        if trial.best_epoch is not None:
+            figures["best_epoch"] = float(trial.best_epoch)
+            if (number, trial.best_epoch) in self.val_accuracies:
+                figures["best_val_accuracy"] = self.val_accuracies[number, trial.best_epoch]
+        child.log_metrics(figures, step=trial.best_epoch)
+        child.finish(trial.status, error=trial.error)
+        score = "" if trial.score is None else f", {trial.score:.4f}"
+        tell(f"trial {number} of {self.planned}: {trial.status}{score}, {trial.seconds:.0f} s")
+
+
+def find_best_values(
+    run: tracking.Run, experiment: Experiment, data: Dataset, *, workers: int | None
+) -> BestTrial:
+    """Search the experiment's space and log what was found on the parent run.
+
+    The state is kept in a folder of the run's own until the search is over, so that the same
+    command goes on where a kill stopped it.
+
+    Raises:
+        CifarTrackError: three trials failed in a row, or none was completed.
+    """
+    search = experiment.search
+    assert search is not None
+    planned = tuning.planned_trials(experiment)
+    workers = min(workers or tuning.default_workers(), planned)
+    run.log_json(describe_space(search), "search/space.json")
+    run.set_tags({"cifar_track.workers": str(workers)})
+    tell(f"{experiment.name}: {search.tuner} search, {planned} trials, {workers} at once")
+    directory = _state_directory(run.id)
+    found = tuning.search(
+        experiment,
+        data,
+        directory=directory,
+        workers=workers,
+        listener=_TrialRuns(run, experiment, planned=planned),
+    )
+    rows = _trial_rows(found.trials)
+    run.log_rows(rows, "search/trials.csv")
+    run.log_table(rows, "search/trials.json")
+    run.log_json(dict(found.best.values), "search/best.json")
+    run.log_figure(plots.search_overview(rows, objective=search.objective), "figures/search.png")
+    run.set_tags({"cifar_track.best_trial": str(found.best.number)})
+    shutil.rmtree(directory, ignore_errors=True)
+    return BestTrial(found.best.values, _val_accuracy(run, found.best))
+
+
+def _val_accuracy(run: tracking.Run, best: tuning.TrialResult) -> float:
+    child = tracking.find_child(run.id, best.number)
+    return math.nan if child is None else child.data.metrics.get("best_val_accuracy", math.nan)
+
+
+def _trial_rows(trials: Sequence[tuning.TrialResult]) -> list[dict[str, Any]]:
+    return [
+        {
+            "number": trial.number,
+            "status": trial.status,
+            "score": trial.score,
+            "best_epoch": trial.best_epoch,
+            "epochs": trial.epochs,
+            "seconds": round(trial.seconds, 1),
+            "cpu_seconds": round(trial.cpu_seconds, 1),
+            **trial.values,
+        }
+        for trial in trials
+    ]
+
+
+def _listed(values: Mapping[str, Value]) -> str:
+    return ", ".join(f"{name.rpartition('.')[2]} {value}" for name, value in values.items())
+
+
+def _state_directory(run_id: str) -> Path:
+    """Where a search keeps its state: under the folder that the XDG standard gives to state."""
+    root = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(root) / "cifar_track" / "searches" / run_id

@@ -1,0 +1,87 @@
+"""The whole study end to end at a budget of minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from cifar_track import tracking
+from cifar_track.config import CifarTrackError, Data, Value
+from cifar_track.data import load_dataset
+from cifar_track.workflow.iteration import run_experiment
+from cifar_track.workflow.results import compare_runs, register_best
+from cifar_track.workflow.terminal import tell
+
+# Enough to see every part of the product at work on two cores; too little to judge a network by.
+QUICK_DATA: Mapping[str, Value] = {
+    "data.train_per_class": 80,
+    "data.validation_per_class": 10,
+    "data.test_per_class": 20,
+}
+QUICK: Mapping[str, Mapping[str, Value]] = {
+    "baseline": {"training.epochs": 3},
+    "adam_bn": {"training.epochs": 3},
+    "tune": {"training.epochs": 3, "search.trials": 2},
+    "resnet50": {"training.epochs": 1},
+}
+REPORT_DIRECTORY = Path("comparison")
+
+
+def run_study(*, dataset: str = "auto", data_dir: Path | None = None, seed: int = 0) -> None:
+    """Run all four iterations at a quick budget, compare them, and register the best.
+
+    Args:
+        dataset: `cifar100`, `procedural`, or `auto` for CIFAR-100 if it is at hand or can be
+            downloaded and the procedural stand-in otherwise.
+        data_dir: where CIFAR-100 lies, before the usual places.
+        seed: of every iteration.
+
+    Raises:
+        CifarTrackError: as `run_experiment`, `compare_runs` and `register_best`.
+    """
+    chosen = _choose_dataset(dataset, data_dir)
+    tell(
+        f"quick budget: {QUICK_DATA['data.train_per_class']} training images a class, "
+        "1 to 3 epochs; for the study's own, run each iteration: mlflow run . -e tune"
+    )
+    run_ids = []
+    with tracking.start_run(dataset_name=chosen, name="quick study", kind="study"):
+        for name, budget in QUICK.items():
+            settings = {
+                **QUICK_DATA,
+                **budget,
+                "data.dataset": chosen,
+                "training.seed": seed,
+            }
+            if name == "resnet50":
+                settings |= _resnet50_weights()
+            run_ids.append(run_experiment(name, settings, data_dir=data_dir))
+        register_best(dataset=chosen, data_dir=data_dir)
+    compare_runs(run_ids, dataset=chosen, output=REPORT_DIRECTORY)
+
+
+def _choose_dataset(dataset: str, data_dir: Path | None) -> str:
+    if dataset != "auto":
+        tell(f"dataset: {dataset}")
+        return dataset
+    if data_dir is not None:
+        return "cifar100"
+    try:
+        source = load_dataset(Data()).source
+    except CifarTrackError as error:
+        tell(f"dataset: the procedural stand-in, because CIFAR-100 is not at hand: {error}")
+        return "procedural"
+    tell(f"dataset: CIFAR-100 from {source}")
+    return "cifar100"
+
+
+def _resnet50_weights() -> Mapping[str, Value]:
+    from cifar_track import training
+    from cifar_track.config import load_experiment
+
+    try:
+        training.build_model(load_experiment("resnet50"), classes=100)
+    except CifarTrackError as error:
+        tell(f"resnet50: random weights, because {error}")
+        return {"model.weights": "none"}
+    return {}

@@ -1,0 +1,337 @@
+"""The command line: what each verb asks of the workflow, and how it tells a mistake."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+import cifar_track
+from cifar_track import __main__, cli, config
+
+VERBS = ("main", "train", "compare", "register", "doctor")
+HEAVY = {"keras", "keras_tuner", "matplotlib", "mlflow", "numpy", "pandas", "sklearn", "tensorflow"}
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class Workflow(types.ModuleType):
+    """Stands in for `cifar_track.workflow` and writes down what it is asked."""
+
+    def __init__(self):
+        super().__init__("cifar_track.workflow")
+        self.asked = []
+        for name in ("run_study", "run_experiment", "compare_runs", "register_best", "mend_runs"):
+            setattr(self, name, self._note(name))
+
+    def _note(self, name):
+        return lambda *given, **named: self.asked.append((name, given, named))
+
+
+@pytest.fixture
+def workflow(monkeypatch):
+    stand_in = Workflow()
+    monkeypatch.setitem(sys.modules, "cifar_track.workflow", stand_in)
+    monkeypatch.setattr(cifar_track, "workflow", stand_in, raising=False)
+    return stand_in
+
+
+def refusal(capsys, workflow, *arguments):
+    assert cli.run(arguments) == 2
+    told = capsys.readouterr()
+    assert workflow.asked == []
+    assert told.out == ""
+    assert told.err.startswith("error: ")
+    assert told.err.count("\n") == 1
+    return told.err.removeprefix("error: ").rstrip("\n")
+
+
+class TestVerbs:
+    def test_main(self, workflow):
+        assert cli.run(["main"]) == 0
+        assert cli.run("main --dataset procedural --data_dir images --seed 7".split()) == 0
+        assert workflow.asked == [
+            ("run_study", (), {"dataset": "auto", "data_dir": None, "seed": 0}),
+            ("run_study", (), {"dataset": "procedural", "data_dir": Path("images"), "seed": 7}),
+        ]
+
+    def test_train(self, workflow):
+        assert cli.run("train --experiment baseline".split()) == 0
+        nothing_else = {"data_dir": None, "workers": None, "run_name": None}
+        assert workflow.asked == [("run_experiment", ("baseline", {}), nothing_else)]
+
+    def test_train_with_everything(self, workflow):
+        arguments = (
+            "train --experiment tune --epochs 2 --batch_size 32 --seed 0 --deterministic true "
+            "--precision float32 --dataset procedural --selection test --learning_rate 1e-2 "
+            "--trials 3 --tuner grid --objective val_loss --data_dir d --workers 2 --run_name n"
+        )
+        assert (
+            cli.run([*arguments.split(), "--set", "model.dropout_1=0.3 augmentation.zoom=0"]) == 0
+        )
+        [(_, (name, overrides), others)] = workflow.asked
+        assert name == "tune"
+        assert overrides == {
+            "model.dropout_1": "0.3",
+            "augmentation.zoom": "0",
+            "training.epochs": "2",
+            "training.batch_size": "32",
+            "training.seed": "0",
+            "training.deterministic": "true",
+            "training.precision": "float32",
+            "data.dataset": "procedural",
+            "data.selection": "test",
+            "optimizer.learning_rate": "1e-2",
+            "search.trials": "3",
+            "search.tuner": "grid",
+            "search.objective": "val_loss",
+        }
+        assert others == {"data_dir": Path("d"), "workers": 2, "run_name": "n"}
+
+    def test_train_of_a_pretrained_network(self, workflow):
+        arguments = "train --experiment resnet50 --weights none --preprocessing study"
+        assert cli.run([*arguments.split(), "--image_size", "64"]) == 0
+        assert workflow.asked[0][1][1] == {
+            "model.weights": "none",
+            "model.preprocessing": "study",
+            "model.image_size": "64",
+        }
+
+    @pytest.mark.parametrize("runs", ["a1,b2", "a1, b2", "a1 b2", ",a1,,b2,"])
+    def test_compare(self, workflow, runs):
+        assert cli.run(["compare", "--runs", runs, "--output", "there"]) == 0
+        expected = {"dataset": "cifar100", "output": Path("there")}
+        assert workflow.asked == [("compare_runs", (("a1", "b2"),), expected)]
+
+    def test_compare_the_newest(self, workflow):
+        assert cli.run(["compare", "--dataset", "procedural"]) == 0
+        expected = {"dataset": "procedural", "output": None}
+        assert workflow.asked == [("compare_runs", ((),), expected)]
+
+    def test_register(self, workflow):
+        assert cli.run(["register"]) == 0
+        assert cli.run("register --run a1 --dataset procedural --name mine".split()) == 0
+        assert workflow.asked == [
+            ("register_best", (None,), {"dataset": "cifar100", "name": "cifar100-classifier"}),
+            ("register_best", ("a1",), {"dataset": "procedural", "name": "mine"}),
+        ]
+
+    @pytest.mark.parametrize(
+        ("arguments", "dry_run", "older_than"),
+        [
+            ("", False, None),
+            ("--dry_run true", True, None),
+            ("--dry_run", True, None),
+            ("--dry-run false --older-than 30", False, 30.0),
+        ],
+    )
+    def test_doctor(self, workflow, arguments, dry_run, older_than):
+        assert cli.run(["doctor", *arguments.split()]) == 0
+        expected = {"dry_run": dry_run, "older_than": older_than}
+        assert workflow.asked == [("mend_runs", (), expected)]
+
+    def test_a_dash_for_an_underscore(self, workflow):
+        assert cli.run("train --experiment tune --batch-size 8 --run-name n".split()) == 0
+        assert workflow.asked[0][1][1] == {"training.batch_size": "8"}
+
+
+class TestShortcuts:
+    def test_each_is_a_setting_of_a_page(self):
+        known = {
+            setting
+            for name in config.experiment_names()
+            for setting in config.flatten(config.load_experiment(name))
+        }
+        assert {setting for setting, _ in cli.SHORTCUTS.values()} <= known
+
+    def test_each_is_named_as_its_setting(self):
+        assert all(
+            name == setting.rpartition(".")[2] for name, (setting, _) in cli.SHORTCUTS.items()
+        )
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            ("trian", "no verb 'trian'; did you mean 'train'?"),
+            ("train", "Missing option '--experiment'."),
+            ("train --experiment tunee", "no experiment 'tunee'; did you mean 'tune'?"),
+            ("train --experiment tune --epoch 3", "no option '--epoch'; did you mean '--epochs'?"),
+            ("compare --run a1", "no option '--run'; did you mean '--runs'?"),
+            (
+                "train --experiment tune --epochs banana",
+                "training.epochs=banana is not a whole number (it is 20 on the page)",
+            ),
+            (
+                "train --experiment tune --batch_size 0",
+                "training.batch_size=0 is out of range; expected at least 1",
+            ),
+            (
+                "train --experiment tune --deterministic maybe",
+                "training.deterministic=maybe is not true or false (it is False on the page)",
+            ),
+            (
+                "train --experiment baseline --trials 3",
+                "--trials is not for 'baseline': it has no search.trials",
+            ),
+            (
+                "train --experiment tune --epochs 2 --set training.epochs=3",
+                "training.epochs is given twice: by --epochs and in --set",
+            ),
+            (
+                "train --experiment tune --set epochs",
+                "override 'epochs' is not of the form name=value",
+            ),
+            (
+                "train --experiment tune --set epochs=3",
+                "no setting 'epochs'; did you mean 'training.epochs'?",
+            ),
+        ],
+    )
+    def test_each_is_one_line(self, capsys, workflow, arguments, told):
+        assert refusal(capsys, workflow, *arguments.split()) == told
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            "main --dataset mnist",
+            "main --seed -1",
+            "main --seed 2147483648",
+            "train --experiment tune --workers 0",
+            "compare --dataset auto",
+            "compare extra",
+            "doctor --dry_run perhaps",
+            "doctor --older_than -1",
+            "--verbose",
+        ],
+    )
+    def test_values_out_of_range(self, capsys, workflow, arguments):
+        refusal(capsys, workflow, *arguments.split())
+
+    def test_an_option_like_no_other_names_all(self, capsys, workflow):
+        told = refusal(capsys, workflow, "compare", "--zzz")
+        assert told == "no option '--zzz'; expected one of --runs, --dataset, --output"
+
+    def test_an_error_of_the_workflow_is_one_line(self, capsys, workflow):
+        def refuse(**_):
+            raise config.CifarTrackError("the images\nare not here")
+
+        workflow.run_study = refuse
+        assert refusal(capsys, workflow, "main") == "the images are not here"
+
+    def test_a_bug_keeps_its_traceback(self, workflow):
+        def break_down(**_):
+            raise ZeroDivisionError
+
+        workflow.run_study = break_down
+        with pytest.raises(ZeroDivisionError):
+            cli.run(["main"])
+
+
+class TestHelp:
+    @pytest.mark.parametrize("arguments", [[], ["--help"], *([verb, "--help"] for verb in VERBS)])
+    def test_every_verb_has_it(self, capsys, workflow, arguments):
+        assert cli.run(arguments) == 0
+        assert "Usage: python -m cifar_track" in capsys.readouterr().out
+        assert workflow.asked == []
+
+    def test_the_verbs_are_these(self):
+        assert tuple(cli.verbs.commands) == VERBS
+
+    @pytest.mark.parametrize("verb", VERBS)
+    def test_it_has_examples_and_a_word_on_every_option(self, verb):
+        command = cli.verbs.commands[verb]
+        assert "Examples:" in command.help
+        assert all(option.help for option in command.params)
+
+    def test_the_version(self, capsys):
+        assert cli.run(["--version"]) == 0
+        assert cifar_track.__version__ in capsys.readouterr().out
+
+    def test_it_imports_nothing_heavy(self):
+        script = (
+            "import sys; from cifar_track import __main__, cli\n"
+            f"for verb in {VERBS}: cli.run([verb, '--help'])\n"
+            f"print(*sorted(set(sys.modules) & {HEAVY}), file=sys.stderr)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stderr.strip() == ""
+
+    def test_it_answers_at_once(self):
+        # Processor time: what the wall says when nothing else runs, on a machine where much does.
+        spent = []
+        for _ in range(3):
+            before = os.times()
+            module("train", "--help")
+            after = os.times()
+            spent.append(
+                after.children_user
+                + after.children_system
+                - before.children_user
+                - before.children_system
+            )
+        assert min(spent) < 0.3
+
+
+def module(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "cifar_track", *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+class TestProcess:
+    def test_a_mistake_exits_2(self):
+        done = module("train", "--experiment", "tunee")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == "error: no experiment 'tunee'; did you mean 'tune'?\n"
+
+    def test_a_half_made_environment_is_named(self, monkeypatch, capsys):
+        monkeypatch.setattr(__main__, "PACKAGES", ("click", "not_there_at_all", "nor_this"))
+        monkeypatch.setenv("VIRTUAL_ENV", "/envs/half")
+        assert __main__.main() == 2
+        told = capsys.readouterr().err
+        assert told.startswith(
+            "error: the environment /envs/half lacks not_there_at_all, nor_this;"
+        )
+        assert told.count("\n") == 1
+
+    @pytest.mark.parametrize(
+        ("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
+    )
+    def test_signals_leave_through_the_verb(self, sent, status, tmp_path):
+        script = (
+            "import sys, time, types, cifar_track\n"
+            "def wait(**_):\n"
+            "    try:\n"
+            "        print('here', flush=True); time.sleep(60)\n"
+            "    finally:\n"
+            "        print('closed', flush=True)\n"
+            "cifar_track.workflow = types.SimpleNamespace(run_study=wait)\n"
+            "sys.modules['cifar_track.workflow'] = cifar_track.workflow\n"
+            "sys.argv = ['cifar_track', 'main']\n"
+            "from cifar_track.__main__ import main\n"
+            "sys.exit(main())\n"
+        )
+        running = subprocess.Popen(
+            [sys.executable, "-c", script], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+        )
+        assert running.stdout.readline() == "here\n"
+        running.send_signal(sent)
+        rest, _ = running.communicate(timeout=30)
+        assert (rest, running.returncode) == ("closed\n", status)
