@@ -41,16 +41,17 @@ def main() -> int:
         return 2
     from cifar_track import cli
 
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         return cli.run(sys.argv[1:])
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+    except KeyboardInterrupt as interrupt:
+        # Whoever makes a termination an interrupt says so in it, as `_interrupt` does.
+        return 128 + (signal.SIGTERM if "SIGTERM" in interrupt.args else signal.SIGINT)
 
 
-def _leave(_signal: int, _frame: object) -> NoReturn:
+def _interrupt(_signal: int, _frame: object) -> NoReturn:
     # As an exception, so that runs are closed as killed and child processes are ended.
-    sys.exit(128 + signal.SIGTERM)
+    raise KeyboardInterrupt("SIGTERM")
 
 
 if __name__ == "__main__":

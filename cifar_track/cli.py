@@ -226,8 +226,13 @@ def compare(*, runs: str, dataset: str, output: Path | None) -> None:
     "--run", "run_id", metavar="ID", help="A run of MLflow.  [default: the best by validation]"
 )
 @_DATASET
-@click.option("--name", default="cifar100-classifier", show_default=True, help="Of the model.")
-def register(*, run_id: str | None, dataset: str, name: str) -> None:
+@click.option(
+    "--name",
+    metavar="TEXT",
+    help="The registered model's name.  [default: cifar100-classifier, or the stand-in's own]",
+)
+@_DATA_DIRECTORY
+def register(*, run_id: str | None, dataset: str, name: str | None, data_dir: Path | None) -> None:
     """Register the best finished run's model and make it the champion.
 
     The model is read back from the registry and must predict what was logged before the alias
@@ -240,7 +245,7 @@ def register(*, run_id: str | None, dataset: str, name: str) -> None:
     """
     from cifar_track import workflow
 
-    workflow.register_best(run_id, dataset=dataset, name=name)
+    workflow.register_best(run_id, dataset=dataset, name=name, data_dir=data_dir)
 
 
 @verbs.command("doctor")

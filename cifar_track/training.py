@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Read when TensorFlow is imported: what it says there of drivers and CPU flags is no error here.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
@@ -112,6 +113,7 @@ def fit(
         epochs=settings.epochs,
         validation_data=validation_batches(validation),
         callbacks=[_StopAtNaN(), keeper],
+        shuffle=False,  # the pipeline shuffles
         verbose=verbose,
     )
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu

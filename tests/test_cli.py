@@ -53,14 +53,16 @@ def refusal(capsys, workflow, *arguments):
 class TestVerbs:
     def test_main(self, workflow):
         assert cli.run(["main"]) == 0
-        assert cli.run("main --dataset procedural --data_dir images --seed 7".split()) == 0
+        assert (
+            cli.run(["main", "--dataset", "procedural", "--data_dir", "images", "--seed", "7"]) == 0
+        )
         assert workflow.asked == [
             ("run_study", (), {"dataset": "auto", "data_dir": None, "seed": 0}),
-            ("run_study", (), {"dataset": "procedural", "data_dir": Path("images"), "seed": 7}),
+            ("run_study", (), {"dataset": "procedural", "data_dir": Path("d"), "seed": 7}),
         ]
 
     def test_train(self, workflow):
-        assert cli.run("train --experiment baseline".split()) == 0
+        assert cli.run(["train", "--experiment", "baseline"]) == 0
         nothing_else = {"data_dir": None, "workers": None, "run_name": None}
         assert workflow.asked == [("run_experiment", ("baseline", {}), nothing_else)]
 
@@ -114,10 +116,14 @@ class TestVerbs:
 
     def test_register(self, workflow):
         assert cli.run(["register"]) == 0
-        assert cli.run("register --run a1 --dataset procedural --name mine".split()) == 0
+        assert cli.run(["register", "--run", "a1", "--name", "mine", "--data_dir", "d"]) == 0
         assert workflow.asked == [
-            ("register_best", (None,), {"dataset": "cifar100", "name": "cifar100-classifier"}),
-            ("register_best", ("a1",), {"dataset": "procedural", "name": "mine"}),
+            ("register_best", (None,), {"dataset": "cifar100", "name": None, "data_dir": None}),
+            (
+                "register_best",
+                ("a1",),
+                {"dataset": "cifar100", "name": "mine", "data_dir": Path("d")},
+            ),
         ]
 
     @pytest.mark.parametrize(
@@ -135,7 +141,9 @@ class TestVerbs:
         assert workflow.asked == [("mend_runs", (), expected)]
 
     def test_a_dash_for_an_underscore(self, workflow):
-        assert cli.run("train --experiment tune --batch-size 8 --run-name n".split()) == 0
+        assert (
+            cli.run(["train", "--experiment", "tune", "--batch-size", "8", "--run-name", "n"]) == 0
+        )
         assert workflow.asked[0][1][1] == {"training.batch_size": "8"}
 
 

@@ -21,6 +21,7 @@ LEVELS = (
     {"config"},
     {"__init__"},
 )
+LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}
 
 # Which packages a module may import beside the standard library; absent, any but mlflow.
 ALLOWED = {
@@ -38,45 +39,60 @@ READS_OR_WRITES = {"os", "io", "pathlib", "shutil", "socket", "subprocess", "tem
 
 
 def test_modules_know_only_what_they_may():
-    level_of = {module: level for level, modules in enumerate(LEVELS) for module in modules}
-    neighbours = graphlib.TopologicalSorter()
-    faults = []
-    for path in sorted(PACKAGE.rglob("*.py")):
-        module, own = module_of(path), path.relative_to(REPOSITORY)
-        if module not in level_of:
-            faults.append(f"{own}: {module} is not in the design")
-            continue
-        for name in imports(path):
-            top, _, rest = name.partition(".")
-            if top == PACKAGE.name:
-                other = rest.partition(".")[0] or "__init__"
-                private = [part for part in rest.split(".") if part[:1] == "_" != part[:2][1:]]
-                if private and other != module:
-                    faults.append(f"{own}: {name} is private to another module")
-                if not (PACKAGE / other).is_dir() and not (PACKAGE / f"{other}.py").is_file():
-                    other = "__init__"  # a name in the package's own file, such as __version__
-                if level_of.get(other, -1) < level_of[module]:
-                    faults.append(f"{own}: {name} stands above it")
-                elif other != module and level_of[other] == level_of[module]:
-                    neighbours.add(module, other)
-            elif top == "mlflow":
-                if module not in ("tracking", "registry"):
-                    faults.append(f"{own}: mlflow is known to tracking and registry alone")
-            elif top in sys.stdlib_module_names:
-                if module in SILENT and top in READS_OR_WRITES:
-                    faults.append(f"{own}: {name} reads or writes")
-            elif top not in ALLOWED.get(module, {top}):
-                faults.append(f"{own}: {name} is not for {module}")
-            if name.startswith("matplotlib.pyplot"):
-                faults.append(f"{own}: pyplot keeps figures alive and wants a display")
-    for path in sorted((REPOSITORY / "experiments").glob("*.py")):
-        faults += [
-            f"{path.relative_to(REPOSITORY)}: {name}; a page imports cifar_track.config alone"
-            for name in imports(path)
-            if not name.startswith("cifar_track.config.")
-        ]
+    faults = [fault for path in sorted(PACKAGE.rglob("*.py")) for fault in faults_of(path)]
     assert faults == []
-    neighbours.prepare()  # raises CycleError and names the cycle
+
+
+def test_neighbours_do_not_know_each_other_both_ways():
+    known = graphlib.TopologicalSorter()
+    for path in PACKAGE.rglob("*.py"):
+        for name in imports(path):
+            if name.startswith(f"{PACKAGE.name}.") and owner(name) != module_of(path):
+                known.add(module_of(path), owner(name))
+    known.prepare()  # raises CycleError and names the cycle
+
+
+def test_a_page_knows_the_configuration_alone():
+    for path in (REPOSITORY / "experiments").glob("*.py"):
+        assert [n for n in imports(path) if not n.startswith("cifar_track.config.")] == [], path
+
+
+def faults_of(path):
+    """What a file of the package imports against the rules, a line each."""
+    module = module_of(path)
+    if module not in LEVEL_OF:
+        yield f"{path}: {module} is not in the design"
+        return
+    for name in imports(path):
+        top = name.partition(".")[0]
+        if top == PACKAGE.name:
+            yield from (f"{path}: {name} {fault}" for fault in faults_within(module, name))
+        elif top == "mlflow":
+            if module not in ("tracking", "registry"):
+                yield f"{path}: mlflow is known to tracking and registry alone"
+        elif top in sys.stdlib_module_names:
+            if module in SILENT and top in READS_OR_WRITES:
+                yield f"{path}: {name} reads or writes"
+        elif top not in ALLOWED.get(module, {top}):
+            yield f"{path}: {name} is not for {module}"
+        elif name.startswith("matplotlib.pyplot"):
+            yield f"{path}: pyplot keeps figures alive and wants a display"
+
+
+def faults_within(module, name):
+    """What is wrong with a module's import of another part of the package."""
+    if LEVEL_OF.get(owner(name), -1) < LEVEL_OF[module]:
+        yield "stands above it"
+    private = [part for part in name.split(".") if part.startswith("_") and part[:2] != "__"]
+    if private and owner(name) != module:
+        yield "is private to another module"
+
+
+def owner(name):
+    """The top-level module of the package that a full name belongs to."""
+    module = name.split(".")[1] if "." in name else "__init__"
+    is_module = (PACKAGE / module).is_dir() or (PACKAGE / f"{module}.py").is_file()
+    return module if is_module else "__init__"  # such as __version__, a name in the package's file
 
 
 def module_of(path):

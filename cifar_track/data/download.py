@@ -127,7 +127,7 @@ def _require_archive(part: Path, *, release: Release, url: str) -> None:
         with part.open("rb") as stream:
             require_original(
                 stream,
-                Path(url),
+                url,
                 md5=release.archive_md5,
                 advice="it was thrown away; try again, or set CIFAR100_URL to another address",
             )

@@ -34,13 +34,12 @@ class Release:
 CIFAR100 = Release(
     url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
     archive_md5="eb9058c3a382ffc7106e4002c42a8d85",
-    file_md5=MappingProxyType(
-        {
-            "train": "16019d7e3df5f24257cddd939b257f8d",
-            "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
-            "meta": "7973b15100ade9c7d40fb424638fde48",
-        }
-    ),
+    # A plain dictionary, because data sets travel to the processes of trials.
+    file_md5={
+        "train": "16019d7e3df5f24257cddd939b257f8d",
+        "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+        "meta": "7973b15100ade9c7d40fb424638fde48",
+    },
 )
 
 
@@ -81,7 +80,9 @@ def holds_files(folder: Path) -> bool:
     return all((folder / name).is_file() for name in FILES)
 
 
-def require_original(stream: BufferedReader, path: Path, *, md5: str, advice: str = "replace it") -> None:
+def require_original(
+    stream: BufferedReader, origin: Path | str, *, md5: str, advice: str = "replace it or delete it"
+) -> None:
     """Check an open file against its published hash and rewind it; `advice` ends the error.
 
     Raises:
@@ -90,7 +91,7 @@ def require_original(stream: BufferedReader, path: Path, *, md5: str, advice: st
     found = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     if found != md5:
         raise CifarTrackError(
-            f"{path} is damaged or not CIFAR-100's original: md5 {found} found, {md5} expected;"
+            f"{origin} is damaged or not CIFAR-100's original: md5 {found} found, {md5} expected;"
             f" {advice}"
         )
     stream.seek(0)

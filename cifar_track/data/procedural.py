@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 SIDE = 32
 PARTS = ("train", "test")
+TRAITS = 15  # random numbers that make up an image, apart from its noise
 
 Floats: TypeAlias = NDArray[np.float32]
 
@@ -95,11 +96,15 @@ def generate_images(
     images = np.empty((per_class, classes, SIDE, SIDE, 3), dtype=np.uint8)
     for label in range(classes):
         shape, colour = divmod(label, len(hues))
-        rng = np.random.default_rng([seed, PARTS.index(part), label])
+        # Two streams, each read image by image, so that an image does not depend on `per_class`.
+        traits, noise = np.random.default_rng([seed, PARTS.index(part), label]).spawn(2)
         for start in range(0, per_class, 64):  # blocks that stay in the processor's cache
             count = min(64, per_class - start)
             images[start : start + count, label] = _draw(
-                patterns[shape], hues[colour], rng=rng, count=count
+                patterns[shape],
+                hues[colour],
+                traits=traits.random((count, TRAITS), dtype=np.float32),
+                noise=noise.standard_normal((count, SIDE, SIDE, 3), dtype=np.float32),
             )
     labels = np.tile(np.arange(classes, dtype=np.int64), per_class)
     return images.reshape(-1, SIDE, SIDE, 3), labels
@@ -109,12 +114,10 @@ def _draw(
     pattern: Callable[[Floats, Floats, Floats, Floats], Any],
     hue: float,
     *,
-    rng: np.random.Generator,
-    count: int,
+    traits: Floats,
+    noise: Floats,
 ) -> NDArray[np.uint8]:
-    # A block is always drawn whole, so that its first images do not depend on `count`.
-    uniform = iter(rng.random((16, 64), dtype=np.float32)[:, :count, None, None])
-    noise = rng.standard_normal((64, SIDE, SIDE, 3), dtype=np.float32)[:count]
+    uniform = iter(traits.T[:, :, None, None])
 
     def between(low: float, high: float) -> Floats:
         drawn: Floats = np.float32(low) + np.float32(high - low) * next(uniform)

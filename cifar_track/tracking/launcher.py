@@ -83,4 +83,3 @@ def link_launcher_run(launcher: LauncherRun, run: mlflow.entities.Run, *, name: 
     }
     for tag, value in tags.items():
         client.set_tag(launcher.run_id, tag, value)
-

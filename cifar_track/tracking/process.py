@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import socket
 import subprocess
@@ -47,7 +48,7 @@ def is_alive(tags: Mapping[str, str]) -> bool:
     except (KeyError, ValueError, psutil.NoSuchProcess):
         return False
     # The same number with another start is another process.
-    return abs(started - float(tags[STARTED_TAG])) <= _START_TOLERANCE_SECONDS
+    return bool(abs(started - float(tags[STARTED_TAG])) <= _START_TOLERANCE_SECONDS)
 
 
 def ancestor_folders() -> list[Path]:
@@ -77,10 +78,28 @@ def git_tags(directory: Path = PROJECT_DIRECTORY) -> dict[str, str]:
     }
 
 
+def git_origin(directory: Path = PROJECT_DIRECTORY) -> str:
+    """The address that the checkout was cloned from; empty where there is none."""
+    return _git(directory, "remote", "get-url", "origin") or ""
+
+
+def user_name() -> str:
+    """The name that MLflow gives the person as."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        return "unknown"
+
+
 def _git(directory: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(
-            ["git", "-C", str(directory), *arguments],
+        done = subprocess.run(  # noqa: S603 - a fixed command
+            [
+                "git",  # noqa: S607 - wherever it is installed
+                "-C",
+                str(directory),
+                *arguments,
+            ],
             capture_output=True,
             text=True,
             timeout=10,

@@ -7,7 +7,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -60,6 +60,7 @@ class Run(RunArtifacts):
         self.id: str = run.info.run_id
         self.experiment_id: str = run.info.experiment_id
         self.name: str = run.info.run_name
+        self._tags = dict(run.data.tags)
         self._client = store.client()
         self._writer = writer
         self._open_children: dict[str, ChildRun] = {}
@@ -95,6 +96,11 @@ class Run(RunArtifacts):
         self.set_tags({ERROR_TAG: lines[-1].strip()})
         self.log_text(error, "traceback.txt")
 
+    def forget_error(self) -> None:
+        """Remove the error of an earlier attempt from a run that is gone on with."""
+        if ERROR_TAG in self._tags:
+            self._client.delete_tag(self.id, ERROR_TAG)
+
     def flush(self, *, timeout: float = FLUSH_SECONDS) -> None:
         """Wait until every metric handed over so far has been sent."""
         self._writer.flush(timeout=timeout)
@@ -102,35 +108,53 @@ class Run(RunArtifacts):
     def child(
         self, number: int, parameters: Mapping[str, Value], *, name: str | None = None
     ) -> ChildRun:
-        """Open the child run of a trial; one trial number is one child run, however often opened.
+        """Begin a trial's child run; one trial number is one child run, however often begun.
 
-        A child run of that number that a search left unfinished is gone on with as long as no
-        metric has been logged to it. Otherwise the trial begins anew, and two curves in one
-        figure would mislead: the old child run goes to MLflow's trash (`mlflow gc` empties it,
-        `mlflow runs restore` brings it back), and the new one names it in the tag
-        `cifar_track.replaces`.
+        A child run of that number to which no metric has been logged is gone on with. Any other
+        is a trial that was cut short and begins anew, and two curves in one figure would mislead:
+        the old child run goes to MLflow's trash (`mlflow runs restore` brings it back), and the
+        new one names it in the tag `cifar_track.replaces`.
 
         Args:
             number: the trial's number, from 0.
             parameters: the trial's hyperparameters by dotted name.
             name: what the UI shows; `trial 0` and so on by default.
         """
+        found = queries.find_child(self.id, number)
+        if found is None or _can_begin(found, parameters):
+            return self._open_child(found, number, parameters, name=name)
+        self._client.delete_run(found.info.run_id)
+        child = self._open_child(None, number, parameters, name=name)
+        child.set_tags({"cifar_track.replaces": found.info.run_id})
+        return child
+
+    def reopen_child(
+        self, number: int, parameters: Mapping[str, Value], *, name: str | None = None
+    ) -> ChildRun:
+        """Go on with a trial's child run as it stands, or open one where there is none.
+
+        For a trial whose end is told again because the first telling may have been lost.
+        """
+        found = queries.find_child(self.id, number)
+        return self._open_child(found, number, parameters, name=name)
+
+    def _open_child(
+        self,
+        found: mlflow.entities.Run | None,
+        number: int,
+        parameters: Mapping[str, Value],
+        *,
+        name: str | None,
+    ) -> ChildRun:
         tags = {
-            "mlflow.parentRunId": self.id,
+            queries.PARENT_TAG: self.id,
             queries.KIND_TAG: "trial",
             queries.TRIAL_TAG: str(number),
             **identity_tags(),
         }
-        found = queries.find_child(self.id, number)
-        if found is not None and not _is_fresh(found, parameters):
-            self._client.delete_run(found.info.run_id)
-            tags["cifar_track.replaces"] = found.info.run_id
-            found = None
         if found is None:
             inherited = {
-                tag: value
-                for tag, value in self._client.get_run(self.id).data.tags.items()
-                if tag in queries.INHERITED_TAGS
+                tag: value for tag, value in self._tags.items() if tag in queries.INHERITED_TAGS
             }
             found = self._client.create_run(
                 self.experiment_id, tags={**inherited, **tags}, run_name=name or f"trial {number}"
@@ -138,14 +162,54 @@ class Run(RunArtifacts):
         else:
             self._client.update_run(found.info.run_id, status="RUNNING")
         child = ChildRun(found, writer=self._writer, parent=self)
+        child.forget_error()
         child.set_tags(tags)
         child.log_parameters(parameters)
         self._open_children[child.id] = child
         return child
 
-    def _end_children(self, *, status: str, error: str) -> None:
+    def release(self, child: ChildRun) -> None:
+        """Forget a child run that has ended by itself."""
+        self._open_children.pop(child.id, None)
+
+    def end(self, error: BaseException | None) -> None:
+        """Log how the run ended, send what is left and end it; `start_run` calls this.
+
+        Args:
+            error: what left the block; None for its normal end. It is never hidden: what fails
+                here while there is an error is only warned of.
+        """
+        status = _status(error)
+        try:
+            self._log_ending(status, error)
+        except Exception as failure:
+            _log.warning("how the run %s ended could not be logged: %s", self.id, failure)
+        lost = self._writer.close(
+            timeout=FLUSH_SECONDS_WHEN_KILLED if status == "KILLED" else FLUSH_SECONDS
+        )
+        try:
+            if lost is not None:
+                _log.warning("run %s: %s", self.id, lost)
+                self.set_tags({LOGGING_ERROR_TAG: lost})
+            mlflow.end_run(status)
+        except Exception as failure:
+            if error is None:
+                raise CifarTrackError(
+                    f"the run {self.id} could not be ended in the store ({_first_line(failure)}); "
+                    "`doctor` mends it once the store is back"
+                ) from failure
+            _log.warning("the run %s could not be ended: %s", self.id, _first_line(failure))
+
+    def _log_ending(self, status: str, error: BaseException | None) -> None:
+        if status == "KILLED":
+            self.set_tags({ERROR_TAG: "SIGTERM" if isinstance(error, Terminated) else "Ctrl-C"})
+        elif error is not None and status == "FAILED":
+            self.log_error("".join(traceback.format_exception(error)))
         for child in list(self._open_children.values()):
-            child.finish(status, error=error)
+            child.finish(
+                "stopped" if status == "KILLED" else "failed",
+                error="it was still open when its parent run ended",
+            )
 
 
 class ChildRun(Run):
@@ -164,7 +228,7 @@ class ChildRun(Run):
         """
         if status not in STATUS_OF_TRIAL:
             raise ValueError(f"status {status!r}; expected one of {', '.join(STATUS_OF_TRIAL)}")
-        self._parent._open_children.pop(self.id, None)
+        self._parent.release(self)
         self.flush(timeout=FLUSH_SECONDS_WHEN_KILLED if status == "stopped" else FLUSH_SECONDS)
         if error:
             self.log_error(error)
@@ -217,6 +281,10 @@ def start_run(
         **identity_tags(),
         **(tags or {}),
     }
+    outer = mlflow.active_run()
+    if outer is not None:
+        # MLflow sets it for a new run; one that is gone on with may have had another parent.
+        all_tags[queries.PARENT_TAG] = outer.info.run_id
     if launched is not None and not joins:
         all_tags[launcher.LAUNCHER_TAG] = launched.run_id
     with _sigterm_raises():
@@ -224,24 +292,22 @@ def start_run(
             run_id=run_id,
             experiment_id=None if run_id else experiment_id,
             run_name=name,
-            nested=mlflow.active_run() is not None,
+            nested=outer is not None,
             tags=all_tags,
             log_system_metrics=kind == "iteration",
         )
         run = Run(active, writer=MetricWriter(store.client()))
         run.name = name
         try:
-            if resume_run_id is not None:
-                with suppress(mlflow.MlflowException):
-                    run._client.delete_tag(run.id, ERROR_TAG)
+            run.forget_error()
             if launched is not None and not joins:
                 launcher.link_launcher_run(launched, active, name=name)
             yield run
         except BaseException as error:
-            _end(run, error)
+            run.end(error)
             raise
         else:
-            _end(run, None)
+            run.end(None)
 
 
 def _experiment_tags(experiment: Experiment) -> dict[str, str]:
@@ -251,53 +317,17 @@ def _experiment_tags(experiment: Experiment) -> dict[str, str]:
     }
 
 
-def _end(run: Run, error: BaseException | None) -> None:
-    """Log how it ended, send what is left, and end the run; never hides `error`."""
-    status = _status(error)
-    try:
-        if status == "FAILED" and error is not None:
-            run.log_error("".join(traceback.format_exception(error)))
-        if status == "KILLED":
-            run.set_tags({ERROR_TAG: f"ended by {_reason(error)}"})
-        if error is not None:
-            run._end_children(
-                status="stopped" if status == "KILLED" else "failed",
-                error="ended because its parent run did",
-            )
-    except Exception as failure:
-        _log.warning("how the run ended could not be logged: %s", _first_line(failure))
-    timeout = FLUSH_SECONDS_WHEN_KILLED if status == "KILLED" else FLUSH_SECONDS
-    lost = run._writer.close(timeout=timeout)
-    if lost is not None:
-        _log.warning("run %s: %s", run.id, lost)
-    try:
-        if lost is not None:
-            run.set_tags({LOGGING_ERROR_TAG: lost})
-        mlflow.end_run(status)
-    except Exception as failure:
-        if error is None:
-            raise CifarTrackError(
-                f"the run {run.id} could not be ended in the store: {_first_line(failure)}; "
-                "`doctor` mends it once the store is back"
-            ) from failure
-        _log.warning("the run %s could not be ended: %s", run.id, _first_line(failure))
-
-
 def _status(error: BaseException | None) -> str:
     if error is None or (isinstance(error, SystemExit) and not error.code):
         return "FINISHED"
     return "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
 
 
-def _reason(error: BaseException | None) -> str:
-    return "SIGTERM" if isinstance(error, Terminated) else "Ctrl-C"
-
-
 @contextmanager
 def _sigterm_raises() -> Iterator[None]:
     """Let SIGTERM raise `Terminated`; where signals can't be caught, leave them as they are."""
 
-    def raise_terminated(number: int, frame: FrameType | None) -> None:
+    def raise_terminated(_number: int, _frame: FrameType | None) -> None:
         raise Terminated("SIGTERM")
 
     if threading.current_thread() is not threading.main_thread():
@@ -310,8 +340,8 @@ def _sigterm_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
 
 
-def _is_fresh(found: mlflow.entities.Run, parameters: Mapping[str, Value]) -> bool:
-    """Whether a child run found can be gone on with: no metric yet, and no other parameters."""
+def _can_begin(found: mlflow.entities.Run, parameters: Mapping[str, Value]) -> bool:
+    """Whether a trial can begin in a child run: no metric yet, and no other parameters."""
     wanted = {name: _text(value) for name, value in parameters.items()}
     return not found.data.metrics and all(
         wanted.get(name) == value for name, value in found.data.params.items()
@@ -327,5 +357,3 @@ def _text(value: Value) -> str:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-

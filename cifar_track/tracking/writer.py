@@ -13,6 +13,14 @@ from mlflow.exceptions import MlflowException
 
 # MLflow's own limit on one request.
 BATCH = 1000
+# What a store that has answered will answer again.
+REFUSALS = (
+    "INVALID_PARAMETER_VALUE",
+    "BAD_REQUEST",
+    "RESOURCE_DOES_NOT_EXIST",
+    "INVALID_STATE",
+    "PERMISSION_DENIED",
+)
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
 
@@ -108,4 +116,4 @@ class MetricWriter:
 
 def _is_refusal(error: Exception) -> bool:
     """Whether the store has answered and will not take these metrics however often asked."""
-    return isinstance(error, MlflowException) and 400 <= error.get_http_status_code() < 500
+    return isinstance(error, MlflowException) and error.error_code in REFUSALS

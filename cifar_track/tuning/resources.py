@@ -79,7 +79,7 @@ def worker_environment(*, threads: int, device: str | None) -> dict[str, str]:
         "TF_NUM_INTRAOP_THREADS": str(threads),
         "TF_NUM_INTEROP_THREADS": str(threads),
         "OMP_NUM_THREADS": str(threads),
-        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
+        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
         # TensorFlow else takes the whole device, and the refit after the search wants some.
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     }

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cifar_track import tracking
 from cifar_track.config import (
@@ -94,11 +95,23 @@ def _log_inputs(run: tracking.Run, experiment: Experiment, data: Dataset) -> Non
     searched = experiment.search.space if experiment.search else {}
     settings = flatten(experiment)
     run.log_parameters({key: value for key, value in settings.items() if key not in searched})
-    configuration = {"experiment": settings}
+    configuration: dict[str, Any] = {"experiment": settings}
     if experiment.search is not None:
         configuration["search_space"] = describe_space(experiment.search)
     run.log_json(configuration, "config.json")
-    run.log_dataset(data)
+    classes = len(data.classes.fine)
+    run.log_dataset(
+        name=data.name,
+        digest=data.digest,
+        source=data.source,
+        images={
+            "training": len(data.train),
+            "validation": len(data.validation),
+            # Counted, not read: the test images are read once the model is final.
+            "test": experiment.data.test_per_class * classes,
+        },
+        classes=classes,
+    )
 
 
 def _fit_and_log(run: tracking.Run, experiment: Experiment, data: Dataset) -> dict[str, float]:
