@@ -53,9 +53,7 @@ def refusal(capsys, workflow, *arguments):
 class TestVerbs:
     def test_main(self, workflow):
         assert cli.run(["main"]) == 0
-        assert (
-            cli.run(["main", "--dataset", "procedural", "--data_dir", "images", "--seed", "7"]) == 0
-        )
+        assert cli.run(["main", "--dataset", "procedural", "--data_dir", "d", "--seed", "7"]) == 0
         assert workflow.asked == [
             ("run_study", (), {"dataset": "auto", "data_dir": None, "seed": 0}),
             ("run_study", (), {"dataset": "procedural", "data_dir": Path("d"), "seed": 7}),

@@ -645,6 +645,6 @@ def _plain(name: str) -> tuple[np.ndarray, np.ndarray]:
     assert REAL is not None
     with warnings.catch_warnings(), (REAL / name).open("rb") as stream:
         warnings.simplefilter("ignore")  # numpy has moved what the pickle names
-        entries = pickle.load(stream, encoding="latin1")
-    planes = entries["data"].reshape(-1, 3, 32, 32)
-    return np.moveaxis(planes, 1, 3), np.array(entries["fine_labels"])
+        entries = pickle.load(stream, encoding="bytes")
+    planes = entries[b"data"].reshape(-1, 3, 32, 32)
+    return np.moveaxis(planes, 1, 3), np.array(entries[b"fine_labels"])

@@ -87,7 +87,8 @@ def _load_weights(weights: str, shape: tuple[int, int, int]) -> list[NDArray[np.
             f"weights file {weights} does not fit ResNet50 without its top "
             f"({_first_line(error)}); expected a file that Keras's ResNet50 saved"
         ) from error
-    return loaded.get_weights()
+    values: list[NDArray[np.float32]] = loaded.get_weights()
+    return values
 
 
 def _first_line(error: Exception) -> str:

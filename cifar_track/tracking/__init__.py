@@ -1,17 +1,6 @@
 """Runs, parameters, metrics, artifacts and models in MLflow: where mlflow is imported."""
 
-import logging
-import os
-
-# Read by mlflow when it is imported: progress and hints would stand between the lines that a
-# person is meant to read, and a training program has no business calling home.
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-# It warns of an environment without pip, such as uv makes, each time a model is logged.
-logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
-
+from cifar_track.tracking import quiet  # noqa: F401, I001 - before mlflow is imported
 from cifar_track.tracking.abandoned import Abandoned, find_abandoned, mend
 from cifar_track.tracking.queries import (
     FinishedRun,
@@ -21,7 +10,8 @@ from cifar_track.tracking.queries import (
     load_result,
     newest_of_each_iteration,
 )
-from cifar_track.tracking.runs import ChildRun, Run, Terminated, start_run
+from cifar_track.tracking.interrupts import Terminated
+from cifar_track.tracking.runs import ChildRun, Run, start_run
 from cifar_track.tracking.store import compare_url, open_store, run_url, ui_address, ui_command
 
 __all__ = [

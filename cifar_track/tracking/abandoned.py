@@ -134,7 +134,7 @@ def _is_of_this_project(tags: dict[str, str]) -> bool:
 def _last_sign_of_life(run: mlflow.entities.Run) -> int:
     """The time of the newest metric, or else of the start, in milliseconds since 1970."""
     stamps = [metric.timestamp for metric in run.data._metric_objs]  # noqa: SLF001
-    return max([run.info.start_time, *stamps])
+    return int(max([run.info.start_time, *stamps]))
 
 
 def _experiments(client: mlflow.MlflowClient) -> list[mlflow.entities.Experiment]:

@@ -1,4 +1,4 @@
-"""What a run leaves behind as files: evaluation, figures, tables, the data set, the model."""
+"""What a run leaves behind besides numbers: evaluation, figures, tables, its data set."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import mlflow
 import numpy as np
-from mlflow.entities import Dataset, DatasetInput, InputTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, RunTag
 
-from cifar_track.tracking.model import log_served_model
+from cifar_track.tracking import store
 
 if TYPE_CHECKING:
-    import keras
     from matplotlib.figure import Figure
 
     from cifar_track.evaluation import Evaluation
@@ -26,24 +24,31 @@ if TYPE_CHECKING:
 TABLES_TAG = "mlflow.loggedArtifacts"
 CONTEXT_TAG = "mlflow.data.context"
 
+# MLflow's own limits.
 DIGEST_LENGTH = 36
+TAG_LENGTH = 5000
+TAGS_A_BATCH = 100
+
 STUDY_CLASSES = slice(0, 11)
 DOTS_PER_INCH = 110
 
 
 class RunArtifacts:
-    """The part of a run that logs files; `Run` is the whole."""
+    """The files and tags of a run; `Run` adds what changes while it is open.
 
-    id: str
-    _client: mlflow.MlflowClient
+    Attributes:
+        id: MLflow's run id.
+    """
 
-    def flush(self, *, timeout: float = 0.0) -> None:
-        """Wait until every metric handed over so far has been sent."""
-        raise NotImplementedError
+    def __init__(self, run_id: str) -> None:
+        self.id = run_id
+        self._client = store.client()
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Set tags."""
-        raise NotImplementedError
+        """Set tags, cut at the 5000 characters that MLflow takes."""
+        entries = [RunTag(name, str(value)[:TAG_LENGTH]) for name, value in tags.items()]
+        for start in range(0, len(entries), TAGS_A_BATCH):
+            self._client.log_batch(self.id, tags=entries[start : start + TAGS_A_BATCH])
 
     def log_dataset(
         self, *, name: str, digest: str, source: str, images: Mapping[str, int], classes: int
@@ -159,23 +164,6 @@ class RunArtifacts:
             _write_table(rows, file)
             self._upload(file, path)
         self._list_tables(path)
-
-    def log_model(self, model: keras.Model, *, metrics_step: int, example: np.ndarray) -> str:
-        """Log the model that is served, with signature, example and pinned requirements.
-
-        Args:
-            model: from uint8 (N, 32, 32, 3) to float32 (N, classes), of standard layers only.
-            metrics_step: the epoch whose metrics are the model's own.
-            example: a few images, uint8 (n, 32, 32, 3).
-
-        Returns:
-            The logged model's address, `models:/m-…`; also the tag `cifar_track.model_uri`.
-        """
-        # MLflow gives a model the metrics that its run holds at that step by then.
-        self.flush(timeout=60.0)
-        uri = log_served_model(model, run_id=self.id, step=metrics_step, example=example)
-        self.set_tags({"cifar_track.model_uri": uri})
-        return uri
 
     def _upload(self, file: Path, path: str) -> None:
         folder = str(Path(path).parent)

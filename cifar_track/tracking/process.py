@@ -94,12 +94,7 @@ def user_name() -> str:
 def _git(directory: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(  # noqa: S603 - a fixed command
-            [
-                "git",  # noqa: S607 - wherever it is installed
-                "-C",
-                str(directory),
-                *arguments,
-            ],
+            ["git", "-C", str(directory), *arguments],  # noqa: S607 - wherever it is installed
             capture_output=True,
             text=True,
             timeout=10,

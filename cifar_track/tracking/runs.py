@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import logging
-import signal
-import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import mlflow
-from mlflow.entities import Param, RunTag
+import numpy as np
+from mlflow.entities import Param
 
 import cifar_track
 from cifar_track.config import CifarTrackError, Experiment, Value
 from cifar_track.tracking import launcher, queries, store
 from cifar_track.tracking.artifacts import RunArtifacts
+from cifar_track.tracking.interrupts import Terminated, sigterm_raises, status_of
+from cifar_track.tracking.model import log_served_model
 from cifar_track.tracking.process import git_tags, identity_tags
 from cifar_track.tracking.writer import MetricWriter
+
+if TYPE_CHECKING:
+    import keras
 
 KINDS = ("iteration", "study", "comparison")
 
 ERROR_TAG = "cifar_track.error"
 LOGGING_ERROR_TAG = "cifar_track.logging_error"
 
-# MLflow's own limits on one request and on a tag.
+# MLflow's own limit on one request.
 PARAMETERS_A_BATCH = 100
-TAGS_A_BATCH = 100
-TAG_LENGTH = 5000
 
 FLUSH_SECONDS = 300.0
 # Who sends SIGTERM follows with SIGKILL, commonly after 10 s.
@@ -38,10 +39,6 @@ FLUSH_SECONDS_WHEN_KILLED = 4.0
 STATUS_OF_TRIAL = {"completed": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
 
 _log = logging.getLogger(__name__)
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, raised where the program stood, so that it ends as it does on Ctrl-C."""
 
 
 class Run(RunArtifacts):
@@ -57,11 +54,10 @@ class Run(RunArtifacts):
     """
 
     def __init__(self, run: mlflow.entities.Run, *, writer: MetricWriter) -> None:
-        self.id: str = run.info.run_id
+        super().__init__(run.info.run_id)
         self.experiment_id: str = run.info.experiment_id
         self.name: str = run.info.run_name
         self._tags = dict(run.data.tags)
-        self._client = store.client()
         self._writer = writer
         self._open_children: dict[str, ChildRun] = {}
 
@@ -84,11 +80,22 @@ class Run(RunArtifacts):
         """Log metrics of the whole run, or of a step; returns without waiting for the store."""
         self._writer.add(self.id, metrics, step=step or 0)
 
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Set tags, cut at the 5000 characters that MLflow takes."""
-        entries = [RunTag(name, str(value)[:TAG_LENGTH]) for name, value in tags.items()]
-        for start in range(0, len(entries), TAGS_A_BATCH):
-            self._client.log_batch(self.id, tags=entries[start : start + TAGS_A_BATCH])
+    def log_model(self, model: keras.Model, *, metrics_step: int, example: np.ndarray) -> str:
+        """Log the model that is served, with signature, example and pinned requirements.
+
+        Args:
+            model: from uint8 (N, 32, 32, 3) to float32 (N, classes), of standard layers only.
+            metrics_step: the epoch whose metrics are the model's own.
+            example: a few images, uint8 (n, 32, 32, 3).
+
+        Returns:
+            The logged model's address, `models:/m-…`; also the tag `cifar_track.model_uri`.
+        """
+        # MLflow gives a model the metrics that its run holds at that step by then.
+        self.flush()
+        uri = log_served_model(model, run_id=self.id, step=metrics_step, example=example)
+        self.set_tags({queries.MODEL_URI_TAG: uri})
+        return uri
 
     def log_error(self, error: str) -> None:
         """Log a traceback: whole as `traceback.txt`, its last line as a tag."""
@@ -179,7 +186,7 @@ class Run(RunArtifacts):
             error: what left the block; None for its normal end. It is never hidden: what fails
                 here while there is an error is only warned of.
         """
-        status = _status(error)
+        status = status_of(error)
         try:
             self._log_ending(status, error)
         except Exception as failure:
@@ -287,7 +294,7 @@ def start_run(
         all_tags[queries.PARENT_TAG] = outer.info.run_id
     if launched is not None and not joins:
         all_tags[launcher.LAUNCHER_TAG] = launched.run_id
-    with _sigterm_raises():
+    with sigterm_raises():
         active = mlflow.start_run(
             run_id=run_id,
             experiment_id=None if run_id else experiment_id,
@@ -315,29 +322,6 @@ def _experiment_tags(experiment: Experiment) -> dict[str, str]:
         queries.ITERATION_TAG: experiment.name,
         queries.PROTOCOL_TAG: experiment.data.selection,
     }
-
-
-def _status(error: BaseException | None) -> str:
-    if error is None or (isinstance(error, SystemExit) and not error.code):
-        return "FINISHED"
-    return "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Let SIGTERM raise `Terminated`; where signals can't be caught, leave them as they are."""
-
-    def raise_terminated(_number: int, _frame: FrameType | None) -> None:
-        raise Terminated("SIGTERM")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before: Any = signal.signal(signal.SIGTERM, raise_terminated)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
 
 
 def _can_begin(found: mlflow.entities.Run, parameters: Mapping[str, Value]) -> bool:

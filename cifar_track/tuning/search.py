@@ -51,14 +51,16 @@ def search(
 ) -> SearchResult:
     """Search an experiment's space, each trial in a process of its own, several at once.
 
-    How far the result of a fixed seed is independent of `workers`: a trial's training depends on
-    its values and its number alone (see `trial_experiment`), up to the order in which a different
-    number of threads adds floating-point numbers. Random and grid search choose the values of
-    trial n by the seed, the space and n alone: the same for any number of workers. Bayesian
-    optimisation chooses its first few trials (half of `search.trials`, at most three for each
-    dimension) so, and every later one by the results known when a worker falls free; Hyperband
-    promotes by them, and begins the next bracket while it waits for them. With one worker both
-    repeat exactly; with several they depend on which trial ends first.
+    How far the result of a fixed seed is independent of `workers`: random and grid search choose
+    the values of trial n by the seed, the space and n alone, so that they are the same for any
+    number of workers. Bayesian optimisation chooses its first few trials (half of
+    `search.trials`, at most three for each dimension) so, and every later one by the results
+    known when a worker falls free; Hyperband promotes by them, and begins the next bracket while
+    it waits for them. With one worker both repeat exactly; with several they depend on which
+    trial ends first. A trial's training depends on its values, its number (`trial_experiment`)
+    and the number of threads, which changes the order of sums and, in bfloat16, figures one can
+    see. Each trial has its share of the cores, cores // workers; with `training.deterministic`
+    it has one thread whatever the workers, and its result is the same to the bit.
 
     A search that was killed goes on when called again with the same arguments (`workers` may
     differ): trials that had ended are kept, those that were running are repeated from their first
@@ -158,7 +160,8 @@ class _Search:
     def run(self, workers: int) -> None:
         """Run trials until the oracle wants no more."""
         devices = resources.devices()
-        threads = max(1, resources.usable_cores() // workers)
+        alike = self._experiment.training.deterministic
+        threads = 1 if alike else max(1, resources.usable_cores() // workers)
         wanted = True
         while True:
             slots = set(range(workers)) - {running.slot for running in self._running}

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 from cifar_track import plots, report, tracking
 from cifar_track.comparison import Comparison, RunResult, compare, summary_table
-from cifar_track.config import CifarTrackError
+from cifar_track.config import CifarTrackError, load_experiment, override
+from cifar_track.data import load_dataset
 from cifar_track.workflow.terminal import tell
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 # Each pair is two figures of a megabyte; past this many runs only neighbours are drawn.
 MOST_RUNS_IN_PAIRS = 4
@@ -105,10 +108,24 @@ def register_best(
     """
     from cifar_track import registry
 
-    promoted = registry.promote_best(
-        dataset_name=dataset, run_id=run_id, model_name=name, data_dir=data_dir
+    def load_test(run: tracking.FinishedRun) -> NDArray[np.uint8]:
+        given = {key: value for key, value in run.parameters.items() if key.startswith("data.")}
+        settings = override(load_experiment(run.iteration), given).data
+        images: NDArray[np.uint8] = load_dataset(settings, directory=data_dir).load_test().images
+        return images
+
+    tracking.open_store()
+    promotion = registry.promote_best(
+        dataset, load_test=load_test, run_id=run_id, registered_name=name
     )
-    tell(f"{promoted}")
+    run = promotion.run
+    before = promotion.replaced_version
+    tell(
+        f"{promotion.model_name} version {promotion.version} is the {promotion.alias}"
+        f"{f', in place of version {before}' if before else ''}: run {run.run_id} "
+        f"({run.iteration}), validation accuracy {run.metrics['best_val_accuracy']:.4f}"
+    )
+    tell(f"load it: mlflow.pyfunc.load_model({promotion.model_uri!r})")
 
 
 def mend_runs(*, dry_run: bool = False, older_than: float | None = None) -> None:
@@ -116,9 +133,22 @@ def mend_runs(*, dry_run: bool = False, older_than: float | None = None) -> None
 
     Args:
         dry_run: only say what would be mended.
-        older_than: minutes after which a silent run that can't be looked at is ended as well.
+        older_than: minutes that `mlflow run` may take to start its command, before the run that
+            it opened counts as abandoned; an hour unless given.
     """
-    raise NotImplementedError
+    tracking.open_store()
+    limits = {} if older_than is None else {"launch_minutes": older_than}
+    found = tracking.find_abandoned(**limits)
+    mended = [] if dry_run else tracking.mend(found)
+    for run in found:
+        if run in mended:
+            outcome = f"now {run.status}"
+        elif run.status is None:
+            outcome = "left alone"
+        else:
+            outcome = f"would be {run.status}" if dry_run else "ended meanwhile"
+        tell(f"{run.experiment_name} / {run.name} ({run.run_id}): {run.reason}; {outcome}")
+    tell(f"{len(found)} abandoned, {len(mended)} mended")
 
 
 def _figures(comparison: Comparison) -> Mapping[str, Figure]:

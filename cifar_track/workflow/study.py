@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cifar_track import tracking
 from cifar_track.config import CifarTrackError, Data, Value
-from cifar_track.data import load_dataset
+from cifar_track.data import DataUnavailableError, load_dataset
 from cifar_track.workflow.iteration import run_experiment
 from cifar_track.workflow.results import compare_runs, register_best
 from cifar_track.workflow.terminal import tell
@@ -68,7 +68,7 @@ def _choose_dataset(dataset: str, data_dir: Path | None) -> str:
         return "cifar100"
     try:
         source = load_dataset(Data()).source
-    except CifarTrackError as error:
+    except DataUnavailableError as error:
         tell(f"dataset: the procedural stand-in, because CIFAR-100 is not at hand: {error}")
         return "procedural"
     tell(f"dataset: CIFAR-100 from {source}")

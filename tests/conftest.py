@@ -1,0 +1,173 @@
+"""Stores to log to: a fresh SQLite file for each test, one real server, one real PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+POSTGRES_PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+# What `mlflow run`, or the shell that pytest is started from, may have set.
+MLFLOW_VARIABLES = (
+    "MLFLOW_RUN_ID",
+    "MLFLOW_EXPERIMENT_ID",
+    "MLFLOW_EXPERIMENT_NAME",
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_REGISTRY_URI",
+)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, without anything of MLflow's in the environment."""
+    import mlflow
+
+    for name in MLFLOW_VARIABLES:
+        # Set first, so that what a test sets by itself is undone as well.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(mlflow.tracking._tracking_service.utils, "_tracking_uri", None)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with MLflow's tables and nothing in them; making them takes seconds."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    folder = tmp_path_factory.mktemp("schema")
+    store = SqlAlchemyStore(f"sqlite:///{folder / 'mlflow.db'}", str(folder / "mlruns"))
+    store.engine.dispose()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def sqlite_store(elsewhere: Path, schema: Path) -> Path:
+    """The default store of a working folder, with its tables; the path of the file."""
+    return Path(shutil.copy(schema, elsewhere / "mlflow.db"))
+
+
+@pytest.fixture(scope="session")
+def server_address(schema: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real tracking server, one worker, on a store of its own."""
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(schema, folder / "mlflow.db")
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    environment = {k: v for k, v in os.environ.items() if k not in MLFLOW_VARIABLES}
+    # fmt: off
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port),
+        "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}",
+        "--artifacts-destination", str(folder / "artifacts"),
+    ]
+    # fmt: on
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**environment, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        wait_for(lambda: answers(f"{address}/health"), what=f"{folder / 'log'}: no server")
+        yield address
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+@pytest.fixture
+def server_store(
+    elsewhere: Path, server_address: str, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """The tracking server, shared by the tests that ask for it, as the store."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server_address)
+    return server_address
+
+
+@pytest.fixture(scope="session")
+def postgres_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an empty database in a real PostgreSQL that lives as long as the tests."""
+    pytest.importorskip("psycopg2", reason="psycopg2, PostgreSQL's driver, is not installed")
+    if not POSTGRES_PROGRAMS:
+        pytest.skip("PostgreSQL is not installed")
+    programs = POSTGRES_PROGRAMS[-1]
+    user = None
+    if os.getuid() == 0:  # PostgreSQL refuses to run as root
+        try:
+            user = pwd.getpwnam("postgres").pw_name
+        except KeyError:
+            pytest.skip("PostgreSQL does not run as root, and there is no user `postgres`")
+    # Not below pytest's own folder, which nobody else may enter.
+    folder = Path(tempfile_folder(user))
+    port = free_port()
+
+    def run(*command: str) -> None:
+        subprocess.run(command, user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+    data = folder / "data"
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+    try:
+        run(str(programs / "initdb"), "-D", str(data), "-A", "trust", "-U", "tester")
+        run(str(programs / "pg_ctl"), "-D", str(data), "-o", options, "-w", "-l",
+            str(folder / "log"), "start")  # fmt: skip
+        try:
+            run(str(programs / "createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "tester",
+                "runs")  # fmt: skip
+            yield f"postgresql://tester@127.0.0.1:{port}/runs"
+        finally:
+            run(str(programs / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def tempfile_folder(user: str | None) -> str:
+    """A new folder in the system's own for temporary files, belonging to a user."""
+    import tempfile
+
+    folder = tempfile.mkdtemp(prefix="cifar_track-postgres-")
+    if user is not None:
+        shutil.chown(folder, user)
+    return folder
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def answers(address: str) -> bool:
+    """Whether a server answers at an address."""
+    try:
+        with urllib.request.urlopen(address, timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def wait_for(condition, *, what: str, seconds: float = 90.0) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)

@@ -1,0 +1,117 @@
+"""Augmentation against transforms composed by scipy, and its ranges and repeatability."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from cifar_track.augmentation import affine_transforms, augment, resample
+from cifar_track.config import Augmentation
+
+STUDY = Augmentation(
+    rotation=20.0, width_shift=0.2, height_shift=0.2, zoom=0.2, horizontal_flip=True
+)
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    noise = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3))
+    return ndimage.gaussian_filter(noise, (0, 1, 1, 0)).astype(np.uint8)
+
+
+def _image_data_generator(image, *, rotation, shift_y, shift_x, zoom_y, zoom_x, flip):
+    """What Keras's `ImageDataGenerator.apply_transform` computes, written out with scipy."""
+    cosine, sine = np.cos(rotation), np.sin(rotation)
+    matrix = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
+    matrix = matrix @ np.array([[1, 0, shift_y], [0, 1, shift_x], [0, 0, 1]])
+    matrix = matrix @ np.diag([zoom_y, zoom_x, 1])
+    center = 32 / 2 - 0.5
+    offset = np.array([[1, 0, center], [0, 1, center], [0, 0, 1]])
+    reset = np.array([[1, 0, -center], [0, 1, -center], [0, 0, 1]])
+    matrix = offset @ matrix @ reset
+    channels = [
+        ndimage.affine_transform(
+            image[..., channel], matrix[:2, :2], matrix[:2, 2], order=1, mode="nearest"
+        )
+        for channel in range(3)
+    ]
+    transformed = np.stack(channels, axis=-1)
+    return transformed[:, ::-1] if flip < 0 else transformed
+
+
+@pytest.mark.parametrize(
+    "amounts",
+    [
+        {"rotation": np.radians(20)},
+        {"shift_y": 3.3},
+        {"shift_x": -5.7},
+        {"zoom_y": 1.2, "zoom_x": 0.8},
+        {"flip": -1.0},
+        {
+            "rotation": np.radians(-13),
+            "shift_y": -4.2,
+            "shift_x": 6.1,
+            "zoom_y": 0.83,
+            "zoom_x": 1.17,
+            "flip": -1.0,
+        },
+    ],
+)
+def test_one_resampling_equals_scipys_composition(images, amounts):
+    still = {
+        "rotation": 0.0,
+        "shift_y": 0.0,
+        "shift_x": 0.0,
+        "zoom_y": 1.0,
+        "zoom_x": 1.0,
+        "flip": 1.0,
+    }
+    amounts = {**still, **amounts}
+    image = images[0].astype(np.float32)
+    tensors = {name: np.array([value], np.float32) for name, value in amounts.items()}
+    transforms = affine_transforms(**tensors, size=(32, 32))
+    ours = np.asarray(resample(image[None], transforms))[0]
+    np.testing.assert_allclose(ours, _image_data_generator(image, **amounts), atol=0.02)
+
+
+def test_no_range_is_no_transform(images):
+    plain = np.asarray(augment(images, Augmentation(), seed=np.array([0, 0])))
+    assert plain.dtype == np.float32
+    np.testing.assert_array_equal(plain, images)
+
+
+def test_a_seed_repeats_and_another_does_not(images):
+    first, again, other = (
+        np.asarray(augment(images, STUDY, seed=np.array([0, step]))) for step in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).mean() > 1
+    assert first.min() >= 0
+    assert first.max() <= 255
+
+
+def test_images_of_a_batch_get_amounts_of_their_own(images):
+    same = np.repeat(images[:1], 8, axis=0)
+    changed = np.asarray(augment(same, STUDY, seed=np.array([0, 1])))
+    assert len({image.tobytes() for image in changed}) == 8
+
+
+def test_shifts_stay_in_their_range_and_use_it():
+    # A bright column in the middle shows where each image has gone.
+    columns = np.zeros((2000, 32, 32, 3), np.uint8)
+    columns[:, :, 16] = 255
+    shifted = np.asarray(augment(columns, Augmentation(width_shift=0.2), seed=np.array([0, 1])))
+    profile = shifted[:, 16, :, 0]
+    moved = (profile * np.arange(32)).sum(1) / profile.sum(1) - 16
+    assert np.abs(moved).max() <= 6.4 + 1e-3
+    assert moved.min() < -6
+    assert moved.max() > 6
+    assert abs(moved.mean()) < 0.5
+
+
+def test_about_half_are_mirrored(images):
+    same = np.repeat(images[:1], 2000, axis=0)
+    flipped = np.asarray(augment(same, Augmentation(horizontal_flip=True), seed=np.array([0, 1])))
+    mirrored = np.abs(flipped - same[:, :, ::-1]).max((1, 2, 3)) < 1e-3
+    kept = np.abs(flipped - same).max((1, 2, 3)) < 1e-3
+    assert (mirrored ^ kept).all()
+    assert 0.45 < mirrored.mean() < 0.55

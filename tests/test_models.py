@@ -1,0 +1,201 @@
+"""Architectures: settings, shapes, batch normalisation against Keras's own, and what is served."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cifar_track import models
+from cifar_track.config import CifarTrackError, Model, load_experiment, override
+from cifar_track.models.layers import BatchNormalization
+
+SMALL = {
+    "filters_1": 4,
+    "kernel_1": 3,
+    "dropout_1": 0.1,
+    "filters_2": 8,
+    "kernel_2": 5,
+    "dropout_2": 0.0,
+    "dense_units": 16,
+    "batch_normalization": True,
+}
+
+
+def build(architecture="cnn", *, precision="float32", seed=0, **settings):
+    wanted = {**SMALL, **settings} if architecture == "cnn" else settings
+    return models.build(Model(architecture, **wanted), classes=100, seed=seed, precision=precision)
+
+
+def random_images(count=4, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 3)).astype(np.uint8)
+
+
+def test_the_pages_networks_have_the_studys_layers():
+    page = load_experiment("tune").model
+    network = models.build(page, classes=100, seed=0, precision="float32")
+    kinds = [type(layer).__name__ for layer in network.layers[2:]]
+    block = ["Conv2D", "BatchNormalization", "MaxPooling2D", "Dropout"]
+    assert kinds == [*block, *block, "Flatten", "Dense", "Dense"]
+    # 64 filters of 3x3 on 3 and on 64 channels, 6x6x64 into 256, 256 into 100, by hand.
+    convolutions = (3 * 9 * 64 + 64) + (64 * 9 * 64 + 64) + 2 * 4 * 64
+    dense = (6 * 6 * 64 * 256 + 256) + (256 * 100 + 100)
+    assert network.count_params() == convolutions + dense
+
+
+def test_outputs_are_probabilities():
+    probabilities = np.asarray(build()(random_images().astype(np.float32)))
+    assert probabilities.shape == (4, 100)
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+
+
+def test_the_seed_decides_the_weights():
+    first, again, other = (build(seed=seed).get_weights() for seed in (0, 0, 1))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"kernel_1": 0}, "kernel_1=0"),
+        ({"dropout_2": 1.0}, "dropout_2=1.0"),
+        ({"dense_units": -1}, "dense_units=-1"),
+        ({"dense_unit": 3}, "did you mean 'dense_units'"),
+    ],
+)
+def test_wrong_settings_are_told(change, words):
+    with pytest.raises(CifarTrackError, match=words):
+        build(**change)
+
+
+def test_an_unknown_architecture_is_told():
+    with pytest.raises(CifarTrackError, match="did you mean 'cnn'"):
+        models.build(Model("cn"), classes=100, seed=0, precision="float32")
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 2e-2)])
+def test_batch_normalization_equals_kerass(dtype, tolerance):
+    ours, theirs = BatchNormalization(dtype=dtype), keras.layers.BatchNormalization(dtype=dtype)
+    rng = np.random.default_rng(0)
+    inputs = tf.constant(rng.normal(2, 3, (16, 7, 5, 6)), tf.float32)
+    sides = tf.constant(rng.normal(size=(16, 7, 5, 6)), tf.float32)
+    results = []
+    for layer in (ours, theirs):
+        layer.build(inputs.shape)
+        layer.set_weights([np.full(6, value, "f4") for value in (1.5, 0.3, 0.0, 1.0)])
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = layer(inputs, training=True)
+            loss = tf.reduce_sum(tf.cast(outputs, tf.float32) * sides)
+        gradients = tape.gradient(loss, [inputs, layer.gamma.value, layer.beta.value])
+        results.append([outputs, *gradients, *layer.get_weights(), layer(inputs, training=False)])
+    for pair in zip(*results, strict=True):
+        mine, reference = (np.asarray(tf.cast(tensor, tf.float32)) for tensor in pair)
+        scale = max(1.0, np.abs(reference).max())
+        np.testing.assert_allclose(mine / scale, reference / scale, atol=tolerance)
+    assert {**ours.get_config(), "name": ""} == {**theirs.get_config(), "name": ""}
+
+
+@pytest.mark.parametrize("shape", [(8, 5), (8, 4, 5)])
+def test_batch_normalization_takes_other_shapes_as_keras_does(shape):
+    inputs = np.random.default_rng(0).normal(size=shape).astype("f4")
+    ours, theirs = BatchNormalization(), keras.layers.BatchNormalization()
+    for layer in (ours, theirs):
+        layer(inputs, training=True)
+    np.testing.assert_allclose(ours.get_weights()[2], theirs.get_weights()[2], atol=1e-6)
+
+
+def test_frozen_batch_normalization_uses_and_keeps_the_moving_statistics():
+    layer = BatchNormalization()
+    layer.build((None, 4, 4, 3))
+    layer.trainable = False
+    inputs = np.full((2, 4, 4, 3), 5.0, "f4")
+    outputs = layer(inputs, training=True)
+    np.testing.assert_allclose(outputs, 5.0 / np.sqrt(1 + layer.epsilon), rtol=1e-5)
+    np.testing.assert_array_equal(layer.moving_mean, np.zeros(3))
+
+
+def test_bfloat16_keeps_weights_and_softmax_in_float32():
+    network = build(precision="bfloat16")
+    assert {weight.dtype for weight in network.weights if "seed" not in weight.path} == {"float32"}
+    assert network.output.dtype == "float32"
+    assert network.get_layer("block1_conv").compute_dtype == "bfloat16"
+    assert keras.config.dtype_policy().name == "float32"  # nothing outside has changed
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_served_model_loads_without_this_package(tmp_path, precision):
+    network = build(precision=precision)
+    network(random_images(16).astype("f4"), training=True)  # statistics other than the first
+    served = models.for_serving(network)
+    assert served.inputs[0].dtype == "uint8"
+    images = random_images()
+    expected = np.asarray(served.predict_on_batch(images))
+    if precision == "float32":
+        direct = np.asarray(network(images.astype("f4"), training=False))
+        np.testing.assert_allclose(expected, direct, atol=1e-5)
+    served.save(tmp_path / "model.keras")
+    np.savez(tmp_path / "given.npz", images=images, expected=expected)
+    program = (
+        "import keras, numpy as np, sys\n"
+        "assert not any('cifar_track' in name for name in sys.modules)\n"
+        "given = np.load('given.npz')\n"
+        "model = keras.models.load_model('model.keras')\n"
+        "np.testing.assert_allclose(\n"
+        "    model.predict_on_batch(given['images']), given['expected'], atol=1e-6)\n"
+    )
+    subprocess.run([sys.executable, "-I", "-c", program], cwd=tmp_path, check=True)
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    keras.utils.set_random_seed(7)
+    return keras.applications.ResNet50(
+        include_top=False, weights=None, input_shape=(32, 32, 3), pooling="avg"
+    )
+
+
+def test_resnet50_is_kerass_with_the_files_weights_and_preprocessing(backbone, tmp_path):
+    path = tmp_path / "resnet50.weights.h5"
+    backbone.save_weights(path)
+    network = build("resnet50", weights=str(path), preprocessing="caffe", image_size=32)
+    images = random_images().astype("f4")
+    prepared = keras.applications.resnet50.preprocess_input(images.copy())
+    features = np.asarray(backbone(prepared, training=False))
+    head = network.get_layer("classes")
+    logits = features @ np.asarray(head.kernel) + np.asarray(head.bias)
+    expected = np.asarray(tf.nn.softmax(logits))
+    np.testing.assert_allclose(network(images, training=False), expected, atol=1e-4)
+    served = models.for_serving(network)
+    np.testing.assert_allclose(served.predict_on_batch(random_images()), expected, atol=1e-4)
+
+
+def test_resnet50_enlarges_inside_the_model():
+    network = build("resnet50", weights="none", preprocessing="study", image_size=64)
+    assert network.input_shape == (None, 32, 32, 3)
+    assert network.get_layer("enlarge").output.shape == (None, 64, 64, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"weights": "/nowhere/at/all.h5"}, "does not exist"),
+        ({"image_size": 16}, "image_size=16"),
+        ({"preprocessing": "cafe"}, "did you mean 'caffe'"),
+    ],
+)
+def test_resnet50_settings_are_checked(change, words):
+    page = override(load_experiment("resnet50"), {"model.weights": "none"})
+    page = override(page, {f"model.{name}": value for name, value in change.items()})
+    with pytest.raises(CifarTrackError, match=words):
+        models.build(page.model, classes=100, seed=0, precision="float32")
+
+
+def test_a_foreign_weights_file_is_told(tmp_path):
+    path = tmp_path / "foreign.weights.h5"
+    build().save_weights(path)
+    with pytest.raises(CifarTrackError, match="does not fit ResNet50"):
+        build("resnet50", weights=str(path), preprocessing="caffe", image_size=32)

@@ -1,0 +1,719 @@
+"""Runs as people and later programs find them in the store."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import free_port
+from made_up_evaluations import make_evaluation
+
+import mlflow
+from cifar_track import config, tracking
+from cifar_track.config import CifarTrackError
+from cifar_track.tracking import launcher, process, runs, store, writer
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+EXPERIMENT = config.load_experiment("tune")
+
+
+def start(name="tune", **settings):
+    return tracking.start_run(EXPERIMENT, dataset_name="cifar100", name=name, **settings)
+
+
+def read(run_id):
+    return mlflow.MlflowClient().get_run(run_id)
+
+
+def status(run_id):
+    return read(run_id).info.status
+
+
+def steps(run_id, metric):
+    history = mlflow.MlflowClient().get_metric_history(run_id, metric)
+    return [(entry.step, entry.value) for entry in sorted(history, key=lambda m: m.step)]
+
+
+def artifacts(run_id, folder=""):
+    return {Path(f.path).name for f in mlflow.MlflowClient().list_artifacts(run_id, folder)}
+
+
+# The store
+
+
+def test_the_default_store_is_a_database_in_the_working_folder(elsewhere, schema):
+    assert tracking.open_store() == f"sqlite:///{elsewhere / 'mlflow.db'}"
+    assert (elsewhere / "mlflow.db").is_file()
+
+
+def test_a_relative_address_is_made_absolute_so_that_a_changed_folder_does_not_matter(
+    sqlite_store, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    assert tracking.open_store() == f"sqlite:///{sqlite_store}"
+    assert os.environ["MLFLOW_TRACKING_URI"] == f"sqlite:///{sqlite_store}"
+
+
+def test_left_over_files_of_an_old_mlflow_do_not_make_a_folder_the_store(sqlite_store):
+    (sqlite_store.parent / "mlruns" / "0").mkdir(parents=True)
+    (sqlite_store.parent / "mlruns" / "0" / "meta.yaml").write_text("name: Default\n")
+    assert tracking.open_store() == f"sqlite:///{sqlite_store}"
+
+
+@pytest.mark.parametrize("uri", ["./mlruns", "mlruns"])
+def test_a_folder_as_store_is_refused_in_one_line(elsewhere, monkeypatch, uri):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(CifarTrackError, match=r"is a folder, and .* use sqlite:///mlflow\.db"):
+        tracking.open_store()
+
+
+def test_a_store_that_cannot_be_written_is_refused_at_once(elsewhere, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{elsewhere}/missing/mlflow.db")
+    with pytest.raises(CifarTrackError, match=r"missing/mlflow\.db can't be written to"):
+        tracking.open_store()
+
+
+def test_a_database_of_another_mlflow_is_refused_in_one_line(sqlite_store):
+    import sqlite3
+
+    with sqlite3.connect(sqlite_store) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0a8213491aaa'")
+    connection.close()
+    with pytest.raises(CifarTrackError) as caught:
+        tracking.open_store()
+    assert "refuses" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_is_not_there_is_told_within_seconds(elsewhere, monkeypatch):
+    address = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    began = time.monotonic()
+    with pytest.raises(CifarTrackError) as caught:
+        tracking.open_store()
+    assert time.monotonic() - began < 5
+    assert address in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_never_answers_is_told_within_seconds(elsewhere, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        monkeypatch.setattr(store, "PROBE_SECONDS", 0.5)
+        with pytest.raises(CifarTrackError, match="can't be reached"):
+            tracking.open_store()
+
+
+def test_a_database_server_that_is_not_there_is_told_without_its_password(elsewhere, monkeypatch):
+    address = f"postgresql://me:secret@127.0.0.1:{free_port()}/runs"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    with pytest.raises(CifarTrackError, match="can't be reached") as caught:
+        tracking.open_store()
+    assert "secret" not in str(caught.value)
+
+
+def log_one_run(folder, number, start_together):
+    os.chdir(folder)
+    start_together.wait(60)
+    with start(name=f"run {number}") as run:
+        run.log_epoch(1, {"val_accuracy": 0.5})
+
+
+def test_six_processes_at_once_on_a_fresh_file_all_log_their_runs(elsewhere):
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["cifar_track.tracking", __name__])
+    together = processes.Barrier(6)
+    started = [
+        processes.Process(target=log_one_run, args=(elsewhere, number, together))
+        for number in range(6)
+    ]
+    for one in started:
+        one.start()
+    for one in started:
+        one.join(90)
+    assert [one.exitcode for one in started] == [0] * 6
+    found = tracking.find_runs("cifar100")
+    assert sorted(run.name for run in found) == [f"run {number}" for number in range(6)]
+    assert {run.metrics["val_accuracy"] for run in found} == {0.5}
+
+
+def test_real_images_and_the_stand_in_have_experiments_of_their_own(sqlite_store):
+    with start():
+        pass
+    with tracking.start_run(EXPERIMENT, dataset_name="procedural", name="tune"):
+        pass
+    names = {e.name for e in mlflow.MlflowClient().search_experiments()}
+    assert names == {"Default", "cifar100", "cifar100-procedural"}
+    assert len(tracking.find_runs("cifar100")) == len(tracking.find_runs("procedural")) == 1
+
+
+def test_a_deleted_experiment_is_told_with_the_command_that_brings_it_back(sqlite_store):
+    with start() as run:
+        pass
+    mlflow.MlflowClient().delete_experiment(run.experiment_id)
+    with pytest.raises(CifarTrackError, match="mlflow experiments restore"), start():
+        pass
+
+
+# The end of a run
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (None, "FINISHED"),
+        (SystemExit(0), "FINISHED"),
+        (SystemExit(None), "FINISHED"),
+        (SystemExit(3), "FAILED"),
+        (SystemExit("a line"), "FAILED"),
+        (ValueError("loss is NaN\nin epoch 3"), "FAILED"),
+        (CifarTrackError("loss is NaN"), "FAILED"),
+        (KeyboardInterrupt(), "KILLED"),
+    ],
+    ids=repr,
+)
+def test_a_run_ends_with_the_status_that_is_true(sqlite_store, error, expected):
+    try:
+        with start() as run:
+            assert status(run.id) == "RUNNING"
+            if error is not None:
+                raise error
+    except type(error) if error is not None else () as caught:
+        assert caught is error  # noqa: PT017
+    assert status(run.id) == expected
+    assert mlflow.active_run() is None
+
+
+def test_a_failed_run_holds_its_traceback_and_one_line_of_it(sqlite_store):
+    with pytest.raises(ZeroDivisionError), start() as run:
+        1 / 0  # noqa: B018
+    assert read(run.id).data.tags["cifar_track.error"] == "ZeroDivisionError: division by zero"
+    path = mlflow.artifacts.download_artifacts(run_id=run.id, artifact_path="traceback.txt")
+    assert "1 / 0" in Path(path).read_text()
+
+
+def test_sigterm_ends_the_run_killed_with_what_was_logged_and_the_handler_is_put_back(
+    sqlite_store,
+):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(tracking.Terminated), start() as run:
+        run.log_epoch(1, {"val_accuracy": 0.5})
+        child = run.child(0, {"model.dense_units": 32})
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+    assert status(run.id) == status(child.id) == "KILLED"
+    assert read(run.id).data.tags["cifar_track.error"] == "SIGTERM"
+    assert steps(run.id, "val_accuracy") == [(1, 0.5)]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_run_in_another_thread_leaves_signals_alone(sqlite_store):
+    before = signal.getsignal(signal.SIGTERM)
+    seen = []
+
+    def work():
+        with start() as run:
+            seen.append((run.id, signal.getsignal(signal.SIGTERM)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen[0][1] is before
+    assert status(seen[0][0]) == "FINISHED"
+
+
+def test_a_store_that_goes_away_does_not_hide_the_error_of_the_run(
+    sqlite_store, monkeypatch, caplog
+):
+    with monkeypatch.context() as patch:
+        with pytest.raises(ValueError, match="the real one"), start() as run:
+            patch.setattr(runs.Run, "set_tags", away)
+            patch.setattr(mlflow, "end_run", away)
+            raise ValueError("the real one")
+    assert f"the run {run.id} could not be ended" in caplog.text
+    mlflow.end_run()
+
+
+def away(*_, **__):
+    raise ConnectionError("the store is away")
+
+
+# What a run holds
+
+
+def test_tags_say_what_the_run_is_and_who_works_on_it(sqlite_store):
+    with start(tags={"mine": "x" * 6000}) as run:
+        pass
+    tags = read(run.id).data.tags
+    assert tags["cifar_track.iteration"] == "tune"
+    assert tags["cifar_track.protocol"] == "validation"
+    assert tags["cifar_track.dataset"] == "cifar100"
+    assert tags["cifar_track.pid"] == str(os.getpid())
+    assert tags["cifar_track.host"] == socket.gethostname()
+    assert process.is_alive(tags)
+    assert len(tags["mine"]) <= 6000
+
+
+def test_parameters_are_the_page_as_override_reads_it_back(sqlite_store):
+    settings = config.flatten(EXPERIMENT)
+    with start() as run:
+        run.log_parameters(settings)
+        run.log_parameters(settings)  # a resumed run does
+    logged = read(run.id).data.params
+    assert set(logged) == set(settings)
+    settings_as_text = {name: value for name, value in logged.items() if name != "name"}
+    assert config.override(EXPERIMENT, settings_as_text) == EXPERIMENT
+
+
+def test_more_parameters_than_one_request_takes(sqlite_store):
+    parameters = {f"p.{number}": number for number in range(250)}
+    with start() as run:
+        run.log_parameters(parameters)
+    assert len(read(run.id).data.params) == 250
+
+
+def test_epochs_are_steps_from_one_and_a_figure_of_the_run_stands_alone(sqlite_store):
+    with start() as run:
+        for epoch in (1, 2, 3):
+            run.log_epoch(epoch, {"train_loss": 1 / epoch, "val_accuracy": epoch / 10})
+        run.log_metrics({"best_epoch": 3.0})
+    assert steps(run.id, "val_accuracy") == [(1, 0.1), (2, 0.2), (3, pytest.approx(0.3))]
+    assert read(run.id).data.metrics["best_epoch"] == 3
+
+
+def test_data_is_logged_by_its_digest_in_each_context(sqlite_store):
+    with start() as run:
+        run.log_dataset(
+            name="cifar100",
+            digest="d" * 36,
+            source="/data/cifar-100-python",
+            images={"training": 45_000, "validation": 5_000, "test": 10_000},
+            classes=100,
+        )
+    inputs = read(run.id).inputs.dataset_inputs
+    contexts = {i.tags[0].value: i.dataset for i in inputs}
+    assert set(contexts) == {"training", "validation", "test"}
+    assert {dataset.digest for dataset in contexts.values()} == {"d" * 36}
+    assert json.loads(contexts["training"].profile) == {"images": 45_000, "classes": 100}
+
+
+def test_an_evaluation_is_logged_as_tables_and_figures_and_read_back(sqlite_store):
+    evaluation = make_evaluation(classes=20, superclasses=4)
+    with start() as run:
+        run.log_metrics(evaluation.metrics())
+        run.log_evaluation(evaluation)
+        run.log_history(
+            [dict.fromkeys(("train_loss", "train_accuracy", "val_loss", "val_accuracy"), 0.5)] * 2
+        )
+        run.log_rows([{"a": 1, "b": "x"}, {"a": 2, "c": 0.5}], "search/trials.csv")
+        run.log_json({"a": [1]}, "config.json")
+    assert artifacts(run.id, "evaluation") == {
+        "per_class.csv",
+        "per_class.json",
+        "classification_report.txt",
+        "confusion.csv",
+        "confused_pairs.csv",
+        "superclass.csv",
+        "predictions.npz",
+    }
+    assert artifacts(run.id, "figures") == {
+        "per_class_first_11.png",
+        "per_class_all.png",
+        "confusion_matrix.png",
+        "learning_curves.png",
+    }
+    assert {"config.json", "search"} <= artifacts(run.id)
+    table = mlflow.MlflowClient().load_table("1", "evaluation/per_class.json", [run.id])
+    assert list(table["name"]) == list(evaluation.class_names)
+    result = tracking.load_result(run.id)
+    assert result.iteration == "tune"
+    assert result.metrics["test_accuracy"] == evaluation.accuracy
+    assert list(result.per_class) == evaluation.per_class_rows()
+    np.testing.assert_array_equal(result.labels, evaluation.labels)
+    np.testing.assert_array_equal(result.predictions, evaluation.predictions)
+    folder = mlflow.artifacts.download_artifacts(run_id=run.id, artifact_path="evaluation")
+    with np.load(Path(folder, "predictions.npz")) as arrays:
+        np.testing.assert_array_equal(arrays["probabilities"], evaluation.probabilities)
+    with Path(folder, "confusion.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row[rows[0]["true"]]) for row in rows] == evaluation.confusion[:, 0].tolist()
+
+
+def test_a_run_without_evaluation_is_told_in_one_line(sqlite_store):
+    with start() as run:
+        pass
+    with pytest.raises(CifarTrackError, match=r"holds no evaluation; its status is FINISHED"):
+        tracking.load_result(run.id)
+    with pytest.raises(CifarTrackError, match="no run 'feed'"):
+        tracking.load_result("feed")
+
+
+LOAD_ELSEWHERE = """
+import sys
+try:
+    import cifar_track
+except ImportError:
+    pass
+else:
+    raise SystemExit("the project is on the path")
+import mlflow, numpy as np
+uri, images, predictions = sys.argv[1:]
+mlflow.set_tracking_uri(sys.stdin.read())
+model = mlflow.pyfunc.load_model(uri)
+images = np.load(images)
+np.testing.assert_allclose(model.predict(images), np.load(predictions), atol=1e-5, rtol=0)
+assert model.metadata.get_input_schema().inputs[0].type == np.uint8
+assert model.input_example.dtype == np.uint8, model.input_example
+"""
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    ["cnn", pytest.param("resnet50", marks=pytest.mark.slow)],
+)
+def test_a_logged_model_loads_without_the_project_and_predicts_what_was_logged(
+    sqlite_store, architecture
+):
+    from cifar_track import models
+
+    page = "adam_bn" if architecture == "cnn" else "resnet50"
+    settings = config.load_experiment(page).model
+    if architecture == "resnet50":
+        settings = config.Model(settings.architecture, **{**settings.settings, "weights": "none"})
+    model = models.for_serving(models.build(settings, classes=10, seed=1, precision="float32"))
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+    predictions = model.predict(images, verbose=0)
+    np.save("images.npy", images)
+    np.save("predictions.npy", predictions)
+    with start() as run:
+        run.log_epoch(3, {"val_accuracy": 0.5})
+        uri = run.log_model(model, metrics_step=3, example=images[:2])
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", LOAD_ELSEWHERE, uri,
+         os.path.abspath("images.npy"), os.path.abspath("predictions.npy")],
+        input=tracking.open_store(), cwd="/", text=True, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert read(run.id).data.tags["cifar_track.model_uri"] == uri
+    logged = mlflow.MlflowClient().get_logged_model(uri.rpartition("/")[2])
+    assert {metric.key for metric in logged.metrics} == {"val_accuracy"}
+    info = mlflow.models.get_model_info(uri)
+    assert info.signature.inputs.inputs[0].shape == (-1, 32, 32, 3)
+    assert info.signature.outputs.inputs[0].shape == (-1, 10)
+    folder = Path(mlflow.artifacts.download_artifacts(uri))
+    requirements = (folder / "requirements.txt").read_text().split()
+    assert all("==" in line for line in requirements)
+    assert {"tensorflow", "keras", "numpy"} <= {line.partition("==")[0] for line in requirements}
+
+    import mlflow.tensorflow
+
+    again = mlflow.tensorflow.load_model(uri)
+    np.testing.assert_allclose(again.predict(images, verbose=0), predictions, atol=1e-5)
+
+
+# The launcher
+
+
+@pytest.fixture
+def launched(sqlite_store, monkeypatch):
+    """Play `mlflow run`: open a run in an experiment and hand it over."""
+
+    def launch(experiment_name):
+        client = mlflow.MlflowClient(f"sqlite:///{sqlite_store}")
+        found = client.get_experiment_by_name(experiment_name)
+        experiment_id = found.experiment_id if found else client.create_experiment(experiment_name)
+        run = client.create_run(
+            experiment_id,
+            tags={
+                "mlflow.source.type": "PROJECT",
+                "mlflow.project.entryPoint": "tune",
+                "mlflow.source.git.commit": "c" * 40,
+            },
+        )
+        client.log_param(run.info.run_id, "epochs", "1e0")
+        monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", experiment_id)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+        return run.info.run_id
+
+    return launch
+
+
+def test_the_launchers_run_is_gone_on_with_in_the_right_experiment(launched):
+    run_id = launched("cifar100")
+    with start(name="my tune") as run:
+        run.log_parameters(config.flatten(EXPERIMENT))
+        with start(name="inner") as inner:
+            pass
+    assert run.id == run_id
+    assert read(run_id).info.run_name == "my tune"
+    assert read(run_id).data.tags["cifar_track.iteration"] == "tune"
+    assert inner.id != run_id
+    assert read(inner.id).data.tags["mlflow.parentRunId"] == run_id
+    assert "MLFLOW_RUN_ID" not in os.environ
+
+
+def test_the_launchers_run_in_another_experiment_leads_to_the_run(launched):
+    run_id = launched("Default")
+    with start() as run:
+        pass
+    there, here = read(run_id), read(run.id)
+    assert run.id != run_id
+    assert mlflow.get_experiment(here.info.experiment_id).name == "cifar100"
+    assert here.data.tags["cifar_track.launcher_run_id"] == run_id
+    assert there.data.tags["cifar_track.run_id"] == run.id
+    assert run.id in there.data.tags["mlflow.note.content"]
+    assert there.info.run_name == "mlflow run -e tune"
+    assert there.info.status == "RUNNING"  # MLflow ends it itself as the command ends
+
+
+def test_a_resumed_run_is_linked_with_the_launchers_run_instead_of_losing_itself(launched):
+    with pytest.raises(ValueError, match="cut"), start() as first:
+        raise ValueError("cut short")
+    run_id = launched("cifar100")
+    with start(resume_run_id=first.id) as run:
+        assert status(run.id) == "RUNNING"
+    assert run.id == first.id
+    assert read(run_id).data.tags["cifar_track.run_id"] == first.id
+    assert status(first.id) == "FINISHED"
+    assert "cifar_track.error" not in read(first.id).data.tags
+
+
+def test_the_store_of_a_launcher_in_another_folder_is_found(launched, tmp_path, monkeypatch):
+    run_id = launched("cifar100")
+    (tmp_path / "copy").mkdir()
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.setattr(store, "ancestor_folders", lambda: [tmp_path / "copy", tmp_path])
+    with start() as run:
+        pass
+    assert run.id == run_id
+    assert not (tmp_path / "copy" / "mlflow.db").exists()
+
+
+def test_a_launchers_run_that_is_in_no_store_is_told_in_one_line(sqlite_store, monkeypatch):
+    monkeypatch.setenv("MLFLOW_RUN_ID", "f" * 32)
+    with pytest.raises(CifarTrackError, match="that `mlflow run` opened is not in sqlite"), start():
+        pass
+
+
+def test_ancestors_are_looked_for_in_their_own_folders(tmp_path):
+    (tmp_path / "inner").mkdir()
+    code = "import os; os.chdir('inner')\nfrom cifar_track.tracking import process\n"
+    code = "import sys; sys.path.insert(0, sys.argv[1])\n" + code
+    code += "print(*process.ancestor_folders()[:2], sep='\\n')"
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -c "$1" "$2"; true', sys.executable, code, str(REPOSITORY)],
+        cwd=tmp_path, text=True, capture_output=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == [str(tmp_path / "inner"), str(tmp_path)], done.stderr
+
+
+# Trials
+
+
+def test_a_trial_is_a_child_run_that_is_seen_while_it_runs(sqlite_store):
+    with start() as run:
+        child = run.child(0, {"model.dense_units": 32, "optimizer.learning_rate": 0.001})
+        child.log_epoch(1, {"val_accuracy": 0.25})
+        child.flush()
+        seen = read(child.id)
+        assert (seen.info.status, seen.info.run_name) == ("RUNNING", "trial 0")
+        assert seen.data.metrics == {"val_accuracy": 0.25}
+        child.finish("completed")
+        failed = run.child(1, {"model.dense_units": 64})
+        failed.finish("failed", error="Traceback ...\nMemoryError: no room")
+        open_still = run.child(2, {"model.dense_units": 96})
+    tags = read(child.id).data.tags
+    assert tags["mlflow.parentRunId"] == run.id
+    assert tags["cifar_track.trial"] == "0"
+    assert tags["cifar_track.dataset"] == "cifar100"
+    assert read(child.id).data.params["optimizer.learning_rate"] == "0.001"
+    assert status(child.id) == "FINISHED"
+    assert status(failed.id) == "FAILED"
+    assert read(failed.id).data.tags["cifar_track.error"] == "MemoryError: no room"
+    assert "traceback.txt" in artifacts(failed.id)
+    assert status(open_still.id) == "FAILED"
+    assert [found.run_id for found in tracking.find_runs("cifar100")] == [run.id]
+
+
+def test_a_search_that_is_gone_on_with_doubles_no_trial(sqlite_store):
+    key = {"cifar_track.search_key": "k"}
+    with pytest.raises(KeyboardInterrupt), start(tags=key) as run:
+        done = run.child(0, {"units": 32})
+        done.log_epoch(1, {"val_accuracy": 0.5})
+        done.finish("completed")
+        cut = run.child(1, {"units": 64})
+        cut.log_epoch(1, {"val_accuracy": 0.5})
+        fresh = run.child(2, {"units": 96})
+        raise KeyboardInterrupt
+    resumed = tracking.find_resumable("k", dataset_name="cifar100")
+    assert resumed == run.id
+    with start(tags=key, resume_run_id=resumed) as again:
+        assert again.reopen_child(0, {"units": 32}).id == done.id
+        second = again.child(1, {"units": 64})
+        assert again.child(2, {"units": 96}).id == fresh.id
+        for child in (again.reopen_child(0, {"units": 32}), second):
+            child.finish("completed")
+        again.reopen_child(2, {"units": 96}).finish("completed")
+    children = tracking.queries.search_runs(
+        [run.experiment_id], f"tags.mlflow.parentRunId = '{run.id}'"
+    )
+    trials = sorted(child.data.tags["cifar_track.trial"] for child in children)
+    assert trials == ["0", "1", "2"]
+    assert read(second.id).data.tags["cifar_track.replaces"] == cut.id
+    assert steps(done.id, "val_accuracy") == [(1, 0.5)]
+    assert {child.info.status for child in children} == {"FINISHED"}
+    assert tracking.find_resumable("k", dataset_name="cifar100") is None
+
+
+def test_a_search_that_still_runs_is_not_taken_over(sqlite_store):
+    assert tracking.find_resumable("k", dataset_name="cifar100") is None
+    with start(tags={"cifar_track.search_key": "k"}) as run:
+        assert tracking.find_resumable("k", dataset_name="cifar100") is None
+        run.set_tags({"cifar_track.pid": str(2**22 + 1)})
+        assert tracking.find_resumable("k", dataset_name="cifar100") == run.id
+        run.set_tags({"cifar_track.host": "another"})
+        assert tracking.find_resumable("k", dataset_name="cifar100") is None
+
+
+# Finding
+
+
+def test_the_newest_finished_run_of_each_iteration(sqlite_store):
+    assert tracking.find_runs("cifar100") == []
+    for name in ("baseline", "tune", "baseline"):
+        page = config.load_experiment(name)
+        with tracking.start_run(page, dataset_name="cifar100", name=name) as run:
+            pass
+        time.sleep(0.002)
+    with pytest.raises(ValueError, match="x"), start():
+        raise ValueError("x")
+    with tracking.start_run(dataset_name="cifar100", name="comparison", kind="comparison"):
+        pass
+    newest = tracking.newest_of_each_iteration(tracking.find_runs("cifar100"))
+    assert [found.iteration for found in newest] == ["tune", "baseline"]
+    assert newest[1].run_id == run.id
+
+
+def test_links_lead_to_the_model_training_mode_of_the_ui(sqlite_store, monkeypatch):
+    assert tracking.compare_url(["a", "b"], ["1"], base="http://h:5000/") == (
+        "http://h:5000/?workflowType=machine_learning#/compare-runs"
+        "?runs=%5B%22a%22%2C%22b%22%5D&experiments=%5B%221%22%5D"
+    )
+    assert "mlflow ui" in tracking.ui_command()
+    assert "sqlite:///mlflow.db" in tracking.ui_command()
+    monkeypatch.chdir("/")
+    assert f"sqlite:///{sqlite_store}" in tracking.ui_command()
+
+
+# Metrics on their way
+
+
+class SlowClient:
+    """A store that takes its time, or is away for a while, or refuses."""
+
+    def __init__(self, *, seconds=0.0, errors=()):
+        self.seconds, self.errors, self.batches = seconds, list(errors), []
+
+    def log_batch(self, run_id, *, metrics, synchronous):
+        time.sleep(self.seconds)
+        if self.errors:
+            raise self.errors.pop(0)
+        self.batches.append((run_id, [(m.key, m.step, m.value) for m in metrics]))
+
+
+def test_a_slow_store_holds_nobody_up_and_gets_what_piled_up_at_once():
+    client = SlowClient(seconds=0.2)
+    metrics = writer.MetricWriter(client)
+    began = time.monotonic()
+    for epoch in range(1, 51):
+        metrics.add("a", {"loss": 1 / epoch}, step=epoch)
+        metrics.add("b", {"loss": 2 / epoch}, step=epoch)
+    assert time.monotonic() - began < 0.1
+    assert metrics.close(timeout=10) is None
+    assert len(client.batches) <= 5
+    for run_id in ("a", "b"):
+        sent = [m for of, batch in client.batches if of == run_id for m in batch]
+        assert [step for _, step, _ in sent] == list(range(1, 51))
+
+
+def test_what_a_store_that_was_away_could_not_take_is_sent_later(monkeypatch):
+    monkeypatch.setattr(writer, "FIRST_PAUSE_SECONDS", 0.01)
+    client = SlowClient(errors=[ConnectionError("away"), ConnectionError("away")])
+    metrics = writer.MetricWriter(client)
+    for epoch in (1, 2, 3):
+        metrics.add("a", {"loss": 0.0}, step=epoch)
+    assert metrics.close(timeout=10) is None
+    assert [step for _, batch in client.batches for _, step, _ in batch] == [1, 2, 3]
+
+
+def test_what_a_store_refuses_is_counted_and_holds_up_nothing():
+    refusal = mlflow.MlflowException("Invalid metric name", error_code=1000)
+    assert refusal.error_code == "INVALID_PARAMETER_VALUE"
+    client = SlowClient(errors=[refusal])
+    metrics = writer.MetricWriter(client)
+    metrics.add("a", {"loss": 0.0}, step=1)
+    metrics.flush(timeout=10)
+    metrics.add("a", {"loss": 0.0}, step=2)
+    assert metrics.close(timeout=10) == "1 metric values were not logged: Invalid metric name"
+    assert client.batches == [("a", [("loss", 2, 0.0)])]
+
+
+def test_lost_metrics_are_told_at_the_end_and_do_not_fail_the_run(sqlite_store, caplog):
+    with caplog.at_level(logging.WARNING), start() as run:
+        run.log_epoch(1, {"a|b": 1.0})
+        run.log_epoch(2, {"val_accuracy": 0.5})
+    assert status(run.id) == "FINISHED"
+    assert "1 metric values were not logged" in read(run.id).data.tags["cifar_track.logging_error"]
+    assert "1 metric values were not logged" in caplog.text
+
+
+# Other stores
+
+
+def log_everything():
+    with start() as run:
+        run.log_parameters(config.flatten(EXPERIMENT))
+        for epoch in range(1, 4):
+            run.log_epoch(epoch, {"val_accuracy": epoch / 10})
+        run.log_dataset(name="cifar100", digest="d", source="x", images={"test": 1}, classes=100)
+        run.log_rows([{"a": 1}], "search/trials.csv")
+        run.log_table([{"a": 1}], "search/trials.json")
+        child = run.child(0, {"units": 32})
+        child.log_epoch(1, {"val_accuracy": 0.5})
+        child.finish("completed")
+    assert steps(run.id, "val_accuracy") == [(1, 0.1), (2, 0.2), (3, pytest.approx(0.3))]
+    assert status(child.id) == "FINISHED"
+    assert run.id in {found.run_id for found in tracking.find_runs("cifar100")}
+    assert artifacts(run.id, "search") == {"trials.csv", "trials.json"}
+    return run
+
+
+def test_a_tracking_server_holds_all_of_it(server_store):
+    run = log_everything()
+    assert run.url.startswith(server_store)
+    assert tracking.ui_command() == server_store
+
+
+@pytest.mark.slow
+def test_a_postgresql_database_holds_all_of_it(elsewhere, postgres_address, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", postgres_address)
+    log_everything()
+
+
+def test_launcher_tags_are_what_the_documentation_says():
+    assert launcher.LAUNCHER_TAG in (launcher.__doc__ or "")
+    assert launcher.RUN_TAG in (launcher.__doc__ or "")

@@ -1,0 +1,207 @@
+"""The story end to end on the stand-in: what a user finds in MLflow afterwards."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+
+from cifar_track import workflow
+from cifar_track.config import CifarTrackError
+
+TINY = {
+    "data.dataset": "procedural",
+    "data.train_per_class": 6,
+    "data.validation_per_class": 2,
+    "data.test_per_class": 2,
+    "training.epochs": 2,
+    "training.precision": "float32",
+    "model.filters_1": 8,
+    "model.filters_2": 8,
+    "model.dense_units": 16,
+}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A fresh store, in a working folder of its own."""
+    folder = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.setenv("XDG_STATE_HOME", str(folder / "state"))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def trained(store):
+    return workflow.run_experiment("adam_bn", TINY)
+
+
+@pytest.fixture(scope="module")
+def tuned(store):
+    return workflow.run_experiment("tune", {**TINY, "search.trials": 2}, workers=2)
+
+
+def artifacts(run_id, folder=None):
+    client = mlflow.MlflowClient()
+    found = []
+    for entry in client.list_artifacts(run_id, folder):
+        found += artifacts(run_id, entry.path) if entry.is_dir else [entry.path]
+    return found
+
+
+def test_a_run_holds_what_the_design_lists(trained):
+    run = mlflow.MlflowClient().get_run(trained)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["optimizer.learning_rate"] == "0.001"
+    assert run.data.params["model.batch_normalization"] == "true"
+    assert run.data.params["training.precision"] == "float32"
+    wanted = {
+        *("train_loss", "train_accuracy", "val_loss", "val_accuracy"),
+        *("best_val_accuracy", "best_epoch", "test_accuracy", "test_accuracy_low"),
+        *("test_accuracy_high", "test_top5_accuracy", "test_macro_precision"),
+        *("test_macro_recall", "test_macro_f1", "test_log_loss", "fit_seconds"),
+        "images_per_second",
+    }
+    assert wanted <= set(run.data.metrics)
+    assert not any("class" in name for name in run.data.metrics)
+    assert {
+        "config.json",
+        "evaluation/per_class.csv",
+        "evaluation/classification_report.txt",
+        "evaluation/confusion.csv",
+        "evaluation/confused_pairs.csv",
+        "evaluation/superclass.csv",
+        "evaluation/predictions.npz",
+        "figures/learning_curves.png",
+    } <= set(artifacts(trained))
+    assert run.data.tags["cifar_track.iteration"] == "adam_bn"
+    assert run.data.tags["cifar_track.dataset"] == "procedural"
+    assert run.data.tags["cifar_track.protocol"] == "validation"
+    experiment = mlflow.MlflowClient().get_experiment(run.info.experiment_id)
+    assert experiment.name == "cifar100-procedural"
+
+
+def test_epochs_are_steps_counted_from_one(trained):
+    history = mlflow.MlflowClient().get_metric_history(trained, "val_accuracy")
+    assert [point.step for point in history] == [1, 2]
+    best = mlflow.MlflowClient().get_run(trained).data.metrics["best_val_accuracy"]
+    assert best == max(point.value for point in history)
+
+
+def test_the_figures_are_those_of_the_logged_predictions(trained, tmp_path):
+    from sklearn.metrics import f1_score
+
+    client = mlflow.MlflowClient()
+    with np.load(client.download_artifacts(trained, "evaluation/predictions.npz")) as arrays:
+        labels, predictions = arrays["labels"], arrays["predictions"]
+    metrics = client.get_run(trained).data.metrics
+    assert metrics["test_accuracy"] == pytest.approx((labels == predictions).mean())
+    expected = f1_score(labels, predictions, average="macro", labels=range(100), zero_division=0)
+    assert metrics["test_macro_f1"] == pytest.approx(expected)
+
+
+def test_trials_are_children_with_their_values_and_epochs(tuned):
+    client = mlflow.MlflowClient()
+    parent = client.get_run(tuned)
+    children = client.search_runs(
+        [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{tuned}'"
+    )
+    assert sorted(child.info.run_name for child in children) == ["trial 0", "trial 1"]
+    for child in children:
+        assert child.info.status == "FINISHED"
+        assert set(child.data.params) >= {"model.filters_1", "model.kernel_2", "model.dropout_1"}
+        history = client.get_metric_history(child.info.run_id, "val_accuracy")
+        assert [point.step for point in history] == [1, 2]
+    assert {"search/space.json", "search/trials.csv", "figures/search.png"} <= set(
+        artifacts(tuned)
+    )
+    best = json.loads(Path(client.download_artifacts(tuned, "search/best.json")).read_text())
+    for name, value in best.items():  # the parent says what was fitted again
+        assert parent.data.params[name] == str(value)
+    scores = [child.data.metrics["best_val_accuracy"] for child in children]
+    assert parent.data.metrics["best_trial_val_accuracy"] == max(scores)
+    difference = parent.data.metrics["best_val_accuracy"] - max(scores)
+    assert parent.data.metrics["refit_minus_best_trial_val_accuracy"] == pytest.approx(difference)
+
+
+def test_comparing_logs_tables_figures_and_a_page(trained, tuned, tmp_path, capsys):
+    workflow.compare_runs((trained, tuned), dataset="procedural", output=tmp_path)
+    said = capsys.readouterr().out
+    assert "adam_bn" in said
+    assert "mlflow ui" in said
+    assert "workflowType=machine_learning" in said
+    assert (tmp_path / "comparison.html").read_text().startswith("<!DOCTYPE html>")
+    run = mlflow.search_runs(
+        experiment_names=["cifar100-procedural"],
+        filter_string="tags.`cifar_track.kind` = 'comparison'",
+        output_format="list",
+    )[0]
+    found = artifacts(run.info.run_id)
+    assert {"comparison/metrics.csv", "comparison/per_class.csv", "comparison/pairs.csv"} <= set(
+        found
+    )
+    path = mlflow.MlflowClient().download_artifacts(run.info.run_id, "comparison/per_class.csv")
+    with open(path, newline="") as file:
+        assert len(list(csv.DictReader(file))) == 100
+
+
+def test_registering_makes_the_best_by_validation_the_champion(trained, tuned):
+    workflow.register_best(dataset="procedural")
+    client = mlflow.MlflowClient()
+    version = client.get_model_version_by_alias("cifar100-procedural-classifier", "champion")
+    best = max(
+        (client.get_run(run_id) for run_id in (trained, tuned)),
+        key=lambda run: run.data.metrics["best_val_accuracy"],
+    )
+    assert version.run_id == best.info.run_id
+
+
+def test_wrong_settings_open_no_run(store):
+    before = len(mlflow.search_runs(search_all_experiments=True, output_format="list"))
+    for page, wrong, words in (
+        ("adam_bn", {"model.kernel_1": 99}, "kernel_1=99"),
+        ("adam_bn", {"data.train_per_class": 100000, "data.dataset": "cifar100"}, "."),
+        ("resnet50", {"model.weights": "/nowhere.h5"}, "does not exist"),
+    ):
+        settings = {**TINY, **wrong}
+        if page == "resnet50":
+            settings = {k: v for k, v in settings.items() if not k.startswith("model.")} | wrong
+        with pytest.raises(CifarTrackError, match=words) as caught:
+            workflow.run_experiment(page, settings, data_dir=None)
+        assert "\n" not in str(caught.value)
+    assert len(mlflow.search_runs(search_all_experiments=True, output_format="list")) == before
+
+
+def test_a_loss_that_is_no_number_ends_the_run_failed(store):
+    with pytest.raises(CifarTrackError, match="the loss became"):
+        workflow.run_experiment("adam_bn", {**TINY, "optimizer.learning_rate": 1e30})
+    run = mlflow.search_runs(
+        experiment_names=["cifar100-procedural"],
+        filter_string="attributes.status = 'FAILED'",
+        output_format="list",
+    )[0]
+    assert "epoch 1" in run.data.tags["cifar_track.error"]
+
+
+@pytest.mark.slow
+def test_the_model_loads_without_this_package_and_predicts_what_was_logged(trained, store):
+    client = mlflow.MlflowClient()
+    uri = client.get_run(trained).data.tags["cifar_track.model_uri"]
+    predictions = client.download_artifacts(trained, "evaluation/predictions.npz")
+    program = (
+        "import sys, mlflow, numpy as np\n"
+        "sys.path = [p for p in sys.path if p]\n"
+        f"mlflow.set_tracking_uri('sqlite:///{store}/mlflow.db')\n"
+        f"model = mlflow.pyfunc.load_model({uri!r})\n"
+        f"logged = np.load({predictions!r})\n"
+        "images = np.zeros((2, 32, 32, 3), np.uint8)\n"
+        "assert model.predict(images).shape == (2, 100)\n"
+        "assert not any(name.startswith('cifar_track') for name in sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-I", "-c", program], cwd="/", check=True)
