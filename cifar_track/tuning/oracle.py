@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-
 import keras_tuner
 from keras_tuner.engine.trial import Trial
 
