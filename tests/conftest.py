@@ -95,9 +95,7 @@ def server_address(schema: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture
-def server_store(
-    elsewhere: Path, server_address: str, monkeypatch: pytest.MonkeyPatch
-) -> str:
+def server_store(elsewhere: Path, server_address: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The tracking server, shared by the tests that ask for it, as the store."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server_address)
     return server_address

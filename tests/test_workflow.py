@@ -118,9 +118,7 @@ def test_trials_are_children_with_their_values_and_epochs(tuned):
         assert set(child.data.params) >= {"model.filters_1", "model.kernel_2", "model.dropout_1"}
         history = client.get_metric_history(child.info.run_id, "val_accuracy")
         assert [point.step for point in history] == [1, 2]
-    assert {"search/space.json", "search/trials.csv", "figures/search.png"} <= set(
-        artifacts(tuned)
-    )
+    assert {"search/space.json", "search/trials.csv", "figures/search.png"} <= set(artifacts(tuned))
     best = json.loads(Path(client.download_artifacts(tuned, "search/best.json")).read_text())
     for name, value in best.items():  # the parent says what was fitted again
         assert parent.data.params[name] == str(value)
@@ -147,7 +145,7 @@ def test_comparing_logs_tables_figures_and_a_page(trained, tuned, tmp_path, caps
         found
     )
     path = mlflow.MlflowClient().download_artifacts(run.info.run_id, "comparison/per_class.csv")
-    with open(path, newline="") as file:
+    with Path(path).open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 100
 
 

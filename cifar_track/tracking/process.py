@@ -64,7 +64,7 @@ def ancestor_folders() -> list[Path]:
 
 def git_tags(directory: Path = PROJECT_DIRECTORY) -> dict[str, str]:
     """The commit of the checkout that the program runs from; nothing where there is none."""
-    page = directory / "cifar_track" / "config.py"
+    page = directory / "cifar_track" / "__init__.py"
     # An installed package may lie inside somebody else's checkout.
     if _git(directory, "ls-files", "--error-unmatch", str(page)) is None:
         return {}

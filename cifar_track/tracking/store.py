@@ -248,6 +248,9 @@ def _schema_lock(uri: str) -> Iterator[None]:
     if is_server(uri) or uri.partition(":")[0] in ("databricks", "databricks-uc", "uc"):
         yield
         return
+    # Imported here, because MLflow would do it under the lock, a second for each who waits.
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
     path = sqlite_path(uri)
     if path is not None:
         lock = path.with_name(f"{path.name}.lock")

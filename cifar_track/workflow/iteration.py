@@ -20,7 +20,7 @@ from cifar_track.config import (
 from cifar_track.data import Dataset, load_dataset
 from cifar_track.evaluation import evaluate
 from cifar_track.workflow.search import find_best_values
-from cifar_track.workflow.terminal import is_watched, show_epoch, tell
+from cifar_track.workflow.terminal import is_watched, load_tensorflow, show_epoch, tell
 
 EXAMPLE_IMAGES = 2
 
@@ -56,7 +56,8 @@ def run_experiment(
     tracking.open_store()
     data = load_dataset(experiment.data, directory=data_dir)
 
-    from cifar_track import training  # TensorFlow takes seconds: after what fails fast
+    load_tensorflow()  # seconds: after what fails fast
+    from cifar_track import training
 
     precision = training.resolve_precision(experiment.training)
     experiment = override(experiment, {"training.precision": precision})

@@ -12,7 +12,7 @@ from cifar_track import plots, report, tracking
 from cifar_track.comparison import Comparison, RunResult, compare, summary_table
 from cifar_track.config import CifarTrackError, load_experiment, override
 from cifar_track.data import load_dataset
-from cifar_track.workflow.terminal import tell
+from cifar_track.workflow.terminal import load_tensorflow, tell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,6 +115,7 @@ def register_best(
         return images
 
     tracking.open_store()
+    load_tensorflow()
     promotion = registry.promote_best(
         dataset, load_test=load_test, run_id=run_id, registered_name=name
     )

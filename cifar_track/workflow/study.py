@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cifar_track import tracking
-from cifar_track.config import CifarTrackError, Data, Value
+from cifar_track.config import CifarTrackError, Data, Value, load_experiment
 from cifar_track.data import DataUnavailableError, load_dataset
 from cifar_track.workflow.iteration import run_experiment
 from cifar_track.workflow.results import compare_runs, register_best
-from cifar_track.workflow.terminal import tell
+from cifar_track.workflow.terminal import load_tensorflow, tell
 
 # Enough to see every part of the product at work on two cores; too little to judge a network by.
 QUICK_DATA: Mapping[str, Value] = {
@@ -76,8 +76,8 @@ def _choose_dataset(dataset: str, data_dir: Path | None) -> str:
 
 
 def _resnet50_weights() -> Mapping[str, Value]:
+    load_tensorflow()
     from cifar_track import training
-    from cifar_track.config import load_experiment
 
     try:
         training.build_model(load_experiment("resnet50"), classes=100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 
@@ -26,3 +27,23 @@ def show_epoch(prefix: str, epoch: int, epochs: int, metrics: Mapping[str, float
             f"  train loss {metrics['train_loss']:.3f} accuracy {metrics['train_accuracy']:.3f}"
             f"  validation loss {metrics['val_loss']:.3f} accuracy {metrics['val_accuracy']:.3f}"
         )
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow without the lines that its libraries write about drivers and processors.
+
+    They come from C++ before any setting of its log level counts, so the stream itself is put
+    aside meanwhile; an exception is told as ever, once it is back.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()  # looks for devices, and says so
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
