@@ -323,7 +323,7 @@ def test_it_needs_the_standard_library_alone():
         "import sys; sys.path.insert(0, sys.argv[1]); from cifar_track import config\n"
         "print(config.load_experiment('tune').search.trials)"
     )
-    root = Path(config.__file__).parent.parent
+    root = Path(config.__file__).parent.parent.parent
     done = subprocess.run(  # -S leaves out whatever is installed
         [sys.executable, "-I", "-S", "-c", script, root], capture_output=True, text=True, check=True
     )
