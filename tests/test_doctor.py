@@ -128,7 +128,9 @@ with tracking.start_run(dataset_name="procedural", name="search", kind="study") 
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_killed_process_is_found_with_its_trials_and_a_terminated_one_needs_no_doctor(
     client, number
 ):

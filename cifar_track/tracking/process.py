@@ -51,17 +51,6 @@ def is_alive(tags: Mapping[str, str]) -> bool:
     return bool(abs(started - float(tags[STARTED_TAG])) <= _START_TOLERANCE_SECONDS)
 
 
-def ancestor_folders() -> list[Path]:
-    """The working folders of this process and of those that started it, nearest first."""
-    folders = [Path.cwd()]
-    for ancestor in psutil.Process().parents():
-        try:
-            folders.append(Path(ancestor.cwd()))
-        except psutil.Error:
-            continue
-    return list(dict.fromkeys(folders))
-
-
 def git_tags(directory: Path = PROJECT_DIRECTORY) -> dict[str, str]:
     """The commit of the checkout that the program runs from; nothing where there is none."""
     page = directory / "cifar_track" / "__init__.py"

@@ -7,12 +7,11 @@ import json
 import os
 import shlex
 import socket
-import sqlite3
 import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -21,7 +20,6 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from cifar_track.config import CifarTrackError
-from cifar_track.tracking.process import ancestor_folders
 
 EXPERIMENT_OF_DATASET = {"cifar100": "cifar100", "procedural": "cifar100-procedural"}
 
@@ -53,9 +51,9 @@ def open_store() -> str:
         CifarTrackError: the store can't be reached, refuses, or is of another MLflow's making.
     """
     given = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
-    uri = _absolute(_as_launcher_meant(given) or f"sqlite:///{DEFAULT_DATABASE}")
-    if mlflow.get_tracking_uri() != uri:
-        mlflow.set_tracking_uri(uri)
+    uri = _absolute(given or f"sqlite:///{DEFAULT_DATABASE}")
+    mlflow.set_tracking_uri(uri)
+    os.environ["MLFLOW_TRACKING_URI"] = uri
     if uri not in _opened:
         _require_reachable(uri)
         with _schema_lock(uri), _short_patience():
@@ -118,7 +116,8 @@ def ensure_experiment_id(dataset_name: str) -> str:
     if found is not None:
         return found
     try:
-        return str(client().create_experiment(experiment_name(dataset_name)))
+        name = experiment_name(dataset_name)
+        return str(client().create_experiment(name, artifact_location=_artifact_location(name)))
     except MlflowException:  # another process was quicker
         found = find_experiment_id(dataset_name)
         if found is None:
@@ -163,31 +162,16 @@ def compare_url(
     return f"{root}/#/compare-runs?runs={runs}&experiments={experiments}&{UI_MODE}"
 
 
-def _as_launcher_meant(uri: str) -> str:
-    """The store of `mlflow run` when that was called in another folder.
+def _artifact_location(name: str) -> str | None:
+    """Where an experiment's files go; None leaves it to MLflow.
 
-    `mlflow run URL` starts the command in a copy of the project and hands over the store as
-    `sqlite:///mlflow.db`, which means another file there. The launcher is still alive and is an
-    ancestor of this process; the file in its folder that holds its run is the store.
+    MLflow puts them under the working folder, and that is the database's own as a rule. But
+    `mlflow run URL` calls the command in a temporary copy of the project.
     """
-    run_id = os.environ.get("MLFLOW_RUN_ID")
-    path = sqlite_path(uri)
-    if run_id is not None and path is not None and not path.is_absolute():
-        for folder in ancestor_folders():
-            if _holds_run(folder / path, run_id):
-                return f"sqlite:///{folder / path}"
-    return uri
-
-
-def _holds_run(database: Path, run_id: str) -> bool:
-    if not database.is_file():
-        return False
-    try:
-        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
-            query = "SELECT 1 FROM runs WHERE run_uuid = ?"
-            return connection.execute(query, (run_id,)).fetchone() is not None
-    except sqlite3.Error:
-        return False
+    path = sqlite_path(open_store())
+    if path is None or path.parent == Path.cwd():
+        return None
+    return str(path.parent / "mlruns" / name)
 
 
 def _absolute(uri: str) -> str:

@@ -88,16 +88,25 @@ class MetricWriter:
                 pause = 0.0
             except Exception as error:
                 self._last_error = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                with self._changed:
-                    if _is_refusal(error):
-                        self._refused += len(batch)
-                    else:
+                if _is_refusal(error):
+                    self._send_one_by_one(run_id, batch)
+                else:
+                    with self._changed:
                         self._waiting.extendleft((run_id, metric) for metric in reversed(batch))
                         pause = min(max(2 * pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
             finally:
                 with self._changed:
                     self._busy = False
                     self._changed.notify_all()
+
+    def _send_one_by_one(self, run_id: str, batch: list[Metric]) -> None:
+        """Send what the store refused as a whole, for the sake of those that it takes."""
+        for metric in batch:
+            try:
+                self._client.log_batch(run_id, metrics=[metric], synchronous=True)
+            except Exception as error:
+                self._last_error = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                self._refused += 1
 
     def _take(self) -> tuple[str, list[Metric]]:
         """The first run's waiting metrics, at most one request's worth; the rest stay in order."""
