@@ -99,7 +99,8 @@ class TestSettings:
         assert experiment.data.dataset == "cifar100"
 
     def test_the_architecture_is_a_file_that_takes_the_settings(self, experiment):
-        source = Path(config.__file__).parent.parent / "models" / f"{experiment.model.architecture}.py"
+        models = Path(config.__file__).parent.parent / "models"
+        source = models / f"{experiment.model.architecture}.py"
         builders = [
             node
             for node in ast.parse(source.read_text(encoding="utf-8")).body
