@@ -50,8 +50,11 @@ def build(*, classes: int, weights: str, preprocessing: str, image_size: int) ->
             f"weights file {weights} does not exist; expected imagenet, none or a path"
         )
 
-    inputs = keras.Input((32, 32, 3), name="images")
-    x = inputs
+    # What can't be had is found before anything is built.
+    shape = (image_size, image_size, 3)
+    loaded = None if weights == "none" else _load_weights(weights, shape)
+
+    x = keras.Input((32, 32, 3), name="images")
     if image_size != 32:
         x = layers.Resizing(image_size, image_size, dtype="float32", name="enlarge")(x)
     if preprocessing == "study":
@@ -62,12 +65,9 @@ def build(*, classes: int, weights: str, preprocessing: str, image_size: int) ->
             mean=IMAGENET_MEANS, variance=(1.0, 1.0, 1.0), dtype="float32", name="center"
         )(x)
     backbone = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x)
-    if weights != "none":
-        shape = (image_size, image_size, 3)
-        backbone.set_weights(_load_weights(weights, shape))
-    # Copying the layers draws their weights anew, from the same seed, unless they are carried over.
     fast = keras.models.clone_model(backbone, clone_function=with_fast_normalization)
-    fast.set_weights(backbone.get_weights())
+    if loaded is not None:
+        fast.set_weights(loaded)
     x = layers.GlobalAveragePooling2D(name="average")(fast.output)
     outputs = layers.Dense(classes, activation="softmax", dtype="float32", name="classes")(x)
     return keras.Model(fast.inputs[0], outputs, name="resnet50")

@@ -87,9 +87,12 @@ class MetricWriter:
                 self._client.log_batch(run_id, metrics=batch, synchronous=True)
                 pause = 0.0
             except Exception as error:
-                self._last_error = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                if _is_refusal(error):
-                    self._send_one_by_one(run_id, batch)
+                self._last_error = _first_line(error)
+                if _is_refusal(error) and len(batch) == 1:
+                    self._refused += 1
+                elif _is_refusal(error):  # for the sake of those that it takes
+                    for metric in batch:
+                        self._send_alone(run_id, metric)
                 else:
                     with self._changed:
                         self._waiting.extendleft((run_id, metric) for metric in reversed(batch))
@@ -99,14 +102,12 @@ class MetricWriter:
                     self._busy = False
                     self._changed.notify_all()
 
-    def _send_one_by_one(self, run_id: str, batch: list[Metric]) -> None:
-        """Send what the store refused as a whole, for the sake of those that it takes."""
-        for metric in batch:
-            try:
-                self._client.log_batch(run_id, metrics=[metric], synchronous=True)
-            except Exception as error:
-                self._last_error = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                self._refused += 1
+    def _send_alone(self, run_id: str, metric: Metric) -> None:
+        try:
+            self._client.log_batch(run_id, metrics=[metric], synchronous=True)
+        except Exception as error:
+            self._last_error = _first_line(error)
+            self._refused += 1
 
     def _take(self) -> tuple[str, list[Metric]]:
         """The first run's waiting metrics, at most one request's worth; the rest stay in order."""
@@ -126,3 +127,7 @@ class MetricWriter:
 def _is_refusal(error: Exception) -> bool:
     """Whether the store has answered and will not take these metrics however often asked."""
     return isinstance(error, MlflowException) and error.error_code in REFUSALS
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

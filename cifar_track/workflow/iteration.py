@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cifar_track import tracking
 from cifar_track.config import (
@@ -20,7 +20,10 @@ from cifar_track.config import (
 from cifar_track.data import Dataset, load_dataset
 from cifar_track.evaluation import evaluate
 from cifar_track.workflow.search import find_best_values
-from cifar_track.workflow.terminal import is_watched, load_tensorflow, show_epoch, tell
+from cifar_track.workflow.terminal import load_tensorflow, show_epoch, tell
+
+if TYPE_CHECKING:
+    import keras
 
 EXAMPLE_IMAGES = 2
 
@@ -61,7 +64,7 @@ def run_experiment(
 
     precision = training.resolve_precision(experiment.training)
     experiment = override(experiment, {"training.precision": precision})
-    training.build_model(experiment, classes=len(data.classes.fine))
+    model = training.build_model(experiment, classes=len(data.classes.fine))
     tags, resumed = {}, None
     if experiment.search is not None:
         search_key = _search_key(experiment, data)
@@ -80,8 +83,9 @@ def run_experiment(
         if experiment.search is not None:
             best = find_best_values(run, experiment, data, workers=workers)
             experiment = override(experiment, best.values)
+            model = training.build_model(experiment, classes=len(data.classes.fine))
         run.log_parameters(flatten(experiment))
-        figures = _fit_and_log(run, experiment, data)
+        figures = _fit_and_log(run, experiment, data, model=model)
         if experiment.search is not None:
             _log_refit(run, best.best_val_accuracy, figures["best_val_accuracy"])
     tell(
@@ -115,15 +119,15 @@ def _log_inputs(run: tracking.Run, experiment: Experiment, data: Dataset) -> Non
     )
 
 
-def _fit_and_log(run: tracking.Run, experiment: Experiment, data: Dataset) -> dict[str, float]:
+def _fit_and_log(
+    run: tracking.Run, experiment: Experiment, data: Dataset, *, model: keras.Model
+) -> dict[str, float]:
     from cifar_track import models, training
 
     epochs = experiment.training.epochs
 
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
         run.log_epoch(epoch, metrics)
-        if not is_watched():
-            return
         show_epoch("", epoch, epochs, metrics)
 
     tell(
@@ -131,7 +135,12 @@ def _fit_and_log(run: tracking.Run, experiment: Experiment, data: Dataset) -> di
         f"{experiment.training.precision}"
     )
     fit = training.fit(
-        experiment, data.train, data.validation, classes=len(data.classes.fine), on_epoch=on_epoch
+        experiment,
+        data.train,
+        data.validation,
+        classes=len(data.classes.fine),
+        on_epoch=on_epoch,
+        model=model,
     )
     served = models.for_serving(fit.model)
     test = data.load_test()
