@@ -8,6 +8,9 @@ batches of 64. The study reports a test accuracy of 0.34 and a macro precision, 
 learning rate of 0.001 are our choice, so that batch normalisation is all that differs.
 
 Expected: at or above the study's 0.34.
+
+Measured (one seed, commit 9b0b406): test accuracy 0.402 (95 % interval 0.392 to 0.411), macro
+precision, recall and F1 0.427, 0.402 and 0.389; the best epoch by validation the 19th.
 """
 
 from cifar_track.config import Augmentation, Data, Experiment, Model, Optimizer, Training

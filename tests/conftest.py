@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pwd
 import shutil
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -104,7 +106,9 @@ def server_store(elsewhere: Path, server_address: str, monkeypatch: pytest.Monke
 @pytest.fixture(scope="session")
 def postgres_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an empty database in a real PostgreSQL that lives as long as the tests."""
-    pytest.importorskip("psycopg2", reason="psycopg2, PostgreSQL's driver, is not installed")
+    drivers = [name for name in ("psycopg", "psycopg2") if importlib.util.find_spec(name)]
+    if not drivers:
+        pytest.skip("neither psycopg nor psycopg2, PostgreSQL's drivers, is installed")
     if not POSTGRES_PROGRAMS:
         pytest.skip("PostgreSQL is not installed")
     programs = POSTGRES_PROGRAMS[-1]
@@ -115,7 +119,9 @@ def postgres_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         except KeyError:
             pytest.skip("PostgreSQL does not run as root, and there is no user `postgres`")
     # Not below pytest's own folder, which nobody else may enter.
-    folder = Path(tempfile_folder(user))
+    folder = Path(tempfile.mkdtemp(prefix="cifar_track-postgres-"))
+    if user is not None:
+        shutil.chown(folder, user)
     port = free_port()
 
     def run(*command: str) -> None:
@@ -130,21 +136,11 @@ def postgres_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         try:
             run(str(programs / "createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "tester",
                 "runs")  # fmt: skip
-            yield f"postgresql://tester@127.0.0.1:{port}/runs"
+            yield f"postgresql+{drivers[0]}://tester@127.0.0.1:{port}/runs"
         finally:
             run(str(programs / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def tempfile_folder(user: str | None) -> str:
-    """A new folder in the system's own for temporary files, belonging to a user."""
-    import tempfile
-
-    folder = tempfile.mkdtemp(prefix="cifar_track-postgres-")
-    if user is not None:
-        shutil.chown(folder, user)
-    return folder
 
 
 def free_port() -> int:

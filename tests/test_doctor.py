@@ -110,6 +110,11 @@ def test_a_launch_that_started_nothing_is_mended_after_a_while(client):
     assert len(tracking.find_abandoned(launch_minutes=10)) == 2
 
 
+def test_the_doctor_does_not_mend_the_run_that_it_was_launched_in(client, monkeypatch):
+    monkeypatch.setenv("MLFLOW_RUN_ID", open_launch(client, hours_ago=3))
+    assert tracking.find_abandoned() == []
+
+
 def test_runs_of_other_programs_are_none_of_its_business(client):
     client.create_run("0", start_time=0)
     assert tracking.find_abandoned() == []

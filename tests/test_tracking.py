@@ -54,9 +54,8 @@ def artifacts(run_id, folder=""):
 # The store
 
 
-def test_the_default_store_is_a_database_in_the_working_folder(elsewhere, schema):
-    assert tracking.open_store() == f"sqlite:///{elsewhere / 'mlflow.db'}"
-    assert (elsewhere / "mlflow.db").is_file()
+def test_the_default_store_is_a_database_in_the_working_folder(sqlite_store):
+    assert tracking.open_store() == f"sqlite:///{sqlite_store}"
 
 
 def test_a_relative_address_is_made_absolute_so_that_a_changed_folder_does_not_matter(
@@ -119,11 +118,23 @@ def test_a_server_that_never_answers_is_told_within_seconds(elsewhere, monkeypat
 
 
 def test_a_database_server_that_is_not_there_is_told_without_its_password(elsewhere, monkeypatch):
-    address = f"postgresql://me:secret@127.0.0.1:{free_port()}/runs"
+    address = f"postgresql+psycopg2://me:secret@127.0.0.1:{free_port()}/runs"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     with pytest.raises(CifarTrackError, match="can't be reached") as caught:
         tracking.open_store()
     assert "secret" not in str(caught.value)
+
+
+def test_a_missing_driver_is_named_in_one_line(elsewhere, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "mysql+no_such_driver://host/runs")
+    monkeypatch.setattr(store, "_require_reachable", lambda uri: None)
+
+    def refuse(*_, **__):
+        raise ModuleNotFoundError("No module named 'psycopg'", name="psycopg")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "__init__", refuse)
+    with pytest.raises(CifarTrackError, match="needs the driver psycopg, which is not installed"):
+        tracking.open_store()
 
 
 def log_one_run(folder, number, start_together):
@@ -300,6 +311,13 @@ def test_epochs_are_steps_from_one_and_a_figure_of_the_run_stands_alone(sqlite_s
         run.log_metrics({"best_epoch": 3.0})
     assert steps(run.id, "val_accuracy") == [(1, 0.1), (2, 0.2), (3, pytest.approx(0.3))]
     assert read(run.id).data.metrics["best_epoch"] == 3
+
+
+def test_the_machine_is_watched_while_an_iteration_runs(sqlite_store, monkeypatch):
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
+    with start() as run:
+        time.sleep(0.5)
+    assert "system/cpu_utilization_percentage" in read(run.id).data.metrics
 
 
 def test_data_is_logged_by_its_digest_in_each_context(sqlite_store):
@@ -518,6 +536,41 @@ def test_a_launchers_run_that_is_in_no_store_is_told_in_one_line(sqlite_store, m
         pass
 
 
+LAUNCHED_COMMAND = """
+import sys
+sys.path.insert(0, {repository!r})
+from cifar_track import tracking
+with tracking.start_run(dataset_name="procedural", name="study", kind="study") as run:
+    run.log_metrics({{"figure": 1.0}})
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment_name", ["Default", "cifar100-procedural"])
+def test_mlflow_run_itself_ends_with_every_run_finished(sqlite_store, experiment_name):
+    project = sqlite_store.parent / "project"
+    project.mkdir()
+    command = f"{sys.executable} work.py"
+    (project / "MLproject").write_text(f"entry_points: {{main: {{command: '{command}'}}}}\n")
+    (project / "work.py").write_text(LAUNCHED_COMMAND.format(repository=str(REPOSITORY)))
+    done = subprocess.run(
+        [sys.executable, "-m", "mlflow", "run", "project", "--env-manager", "local",
+         "--experiment-name", experiment_name, "-P", "seed=1"],
+        text=True, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    tracking.open_store()
+    experiments = {e.experiment_id: e.name for e in mlflow.MlflowClient().search_experiments()}
+    found = tracking.queries.search_runs(list(experiments))
+    assert {run.info.status for run in found} == {"FINISHED"}
+    where = [experiments[run.info.experiment_id] for run in found]
+    expected = {"cifar100-procedural"} | {experiment_name}
+    assert sorted(where) == sorted(expected)
+    (study,) = [run for run in found if run.data.metrics == {"figure": 1.0}]
+    assert experiments[study.info.experiment_id] == "cifar100-procedural"
+    assert list(project.glob("ml*")) == []
+
+
 # Trials
 
 
@@ -655,6 +708,12 @@ def test_what_a_store_that_was_away_could_not_take_is_sent_later(monkeypatch):
         metrics.add("a", {"loss": 0.0}, step=epoch)
     assert metrics.close(timeout=10) is None
     assert [step for _, batch in client.batches for _, step, _ in batch] == [1, 2, 3]
+
+
+def test_what_is_still_on_its_way_when_time_runs_out_counts_as_lost():
+    metrics = writer.MetricWriter(SlowClient(seconds=1))
+    metrics.add("a", {"loss": 0.0}, step=1)
+    assert metrics.close(timeout=0.1) == "1 metric values were not logged: out of time"
 
 
 def test_what_a_store_refuses_is_counted_and_holds_up_nothing():

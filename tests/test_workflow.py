@@ -134,7 +134,7 @@ def test_comparing_logs_tables_figures_and_a_page(trained, tuned, tmp_path, caps
     assert "adam_bn" in said
     assert "mlflow ui" in said
     assert "workflowType=machine_learning" in said
-    assert (tmp_path / "comparison.html").read_text().startswith("<!DOCTYPE html>")
+    assert (tmp_path / "comparison.html").read_text().startswith("<!doctype html>")
     run = mlflow.search_runs(
         experiment_names=["cifar100-procedural"],
         filter_string="tags.`cifar_track.kind` = 'comparison'",

@@ -11,7 +11,8 @@ from cifar_track.tracking.queries import (
     newest_of_each_iteration,
 )
 from cifar_track.tracking.interrupts import Terminated
-from cifar_track.tracking.runs import ChildRun, Run, start_run
+from cifar_track.tracking.runs import ChildRun, Run
+from cifar_track.tracking.start import start_run
 from cifar_track.tracking.store import compare_url, open_store, run_url, ui_address, ui_command
 
 __all__ = [

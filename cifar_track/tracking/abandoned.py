@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
-from mlflow.exceptions import MlflowException
 
 from cifar_track.tracking import queries, store
 from cifar_track.tracking.process import (
@@ -65,6 +65,8 @@ def find_abandoned(*, launch_minutes: float = LAUNCH_MINUTES) -> list[Abandoned]
     running = queries.search_runs(list(experiments), "attributes.status = 'RUNNING'")
     found = []
     for run in running:
+        if run.info.run_id == os.environ.get("MLFLOW_RUN_ID"):
+            continue  # the one that `mlflow run -e doctor` opened for this very call
         judged = _judge(run.data.tags, started=run.info.start_time, launch_minutes=launch_minutes)
         if judged is not None:
             reason, status = judged
@@ -141,10 +143,7 @@ def _experiments(client: mlflow.MlflowClient) -> list[mlflow.entities.Experiment
     found: list[mlflow.entities.Experiment] = []
     token: str | None = None
     while True:
-        try:
-            page = client.search_experiments(max_results=1000, page_token=token)
-        except MlflowException:
-            return found
+        page = client.search_experiments(max_results=1000, page_token=token)
         found.extend(page)
         token = page.token
         if not token:

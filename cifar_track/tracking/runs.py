@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import mlflow
 import numpy as np
 from mlflow.entities import Param
 
-import cifar_track
-from cifar_track.config import CifarTrackError, Experiment, Value
-from cifar_track.tracking import launcher, queries, store
+from cifar_track.config import CifarTrackError, Value
+from cifar_track.tracking import queries, store
 from cifar_track.tracking.artifacts import RunArtifacts
-from cifar_track.tracking.interrupts import Terminated, sigterm_raises, status_of
+from cifar_track.tracking.interrupts import Terminated, status_of
 from cifar_track.tracking.model import log_served_model
-from cifar_track.tracking.process import git_tags, identity_tags
+from cifar_track.tracking.process import identity_tags
 from cifar_track.tracking.writer import MetricWriter
 
 if TYPE_CHECKING:
     import keras
-
-KINDS = ("iteration", "study", "comparison")
 
 ERROR_TAG = "cifar_track.error"
 LOGGING_ERROR_TAG = "cifar_track.logging_error"
@@ -187,6 +184,10 @@ class Run(RunArtifacts):
                 here while there is an error is only warned of.
         """
         status = status_of(error)
+        with store.short_patience() if status == "KILLED" else contextlib.nullcontext():
+            self._end(status, error)
+
+    def _end(self, status: str, error: BaseException | None) -> None:
         try:
             self._log_ending(status, error)
         except Exception as failure:
@@ -213,10 +214,10 @@ class Run(RunArtifacts):
         elif error is not None and status == "FAILED":
             self.log_error("".join(traceback.format_exception(error)))
         for child in list(self._open_children.values()):
-            child.finish(
-                "stopped" if status == "KILLED" else "failed",
-                error="it was still open when its parent run ended",
-            )
+            if status == "KILLED":
+                child.finish("stopped")
+            else:
+                child.finish("failed", error="it was still open when its parent run ended")
 
 
 class ChildRun(Run):
@@ -240,88 +241,6 @@ class ChildRun(Run):
         if error:
             self.log_error(error)
         self._client.set_terminated(self.id, STATUS_OF_TRIAL[status])
-
-
-@contextmanager
-def start_run(
-    experiment: Experiment | None = None,
-    *,
-    dataset_name: str,
-    name: str,
-    kind: str = "iteration",
-    tags: Mapping[str, str] | None = None,
-    resume_run_id: str | None = None,
-) -> Iterator[Run]:
-    """Open a run, and end it with the status that is true.
-
-    The block's normal end and `SystemExit(0)` end it FINISHED; Ctrl-C and SIGTERM, KILLED;
-    anything else, FAILED, with the traceback in `traceback.txt` and its last line in the tag
-    `cifar_track.error`. Inside another `start_run` it becomes that run's child. In a process that
-    `mlflow run` started, the first run goes on with the one that `mlflow run` opened, or is
-    linked with it: see `cifar_track.tracking.launcher`.
-
-    Args:
-        experiment: the page that is run; its name, protocol and selection become tags. None for
-            a run that trains nothing.
-        dataset_name: `cifar100` or `procedural`; it decides MLflow's experiment.
-        name: what the UI shows.
-        kind: `iteration`, `study` (several iterations as its children) or `comparison`.
-        tags: further tags.
-        resume_run_id: an unfinished run to go on with, as `find_resumable` gives it.
-
-    Raises:
-        CifarTrackError: the store can't be reached, or the run is not there.
-    """
-    if kind not in KINDS:
-        raise ValueError(f"kind {kind!r}; expected one of {', '.join(KINDS)}")
-    store.open_store()
-    experiment_id = store.ensure_experiment_id(dataset_name)
-    launched = launcher.claim_launcher_run()
-    joins = launched is not None and launched.experiment_id == experiment_id and not resume_run_id
-    run_id = launched.run_id if launched is not None and joins else resume_run_id
-    all_tags = {
-        queries.KIND_TAG: kind,
-        "cifar_track.dataset": dataset_name,
-        "cifar_track.version": cifar_track.__version__,
-        **({} if experiment is None else _experiment_tags(experiment)),
-        **git_tags(),
-        **identity_tags(),
-        **(tags or {}),
-    }
-    outer = mlflow.active_run()
-    if outer is not None:
-        # MLflow sets it for a new run; one that is gone on with may have had another parent.
-        all_tags[queries.PARENT_TAG] = outer.info.run_id
-    if launched is not None and not joins:
-        all_tags[launcher.LAUNCHER_TAG] = launched.run_id
-    with sigterm_raises():
-        active = mlflow.start_run(
-            run_id=run_id,
-            experiment_id=None if run_id else experiment_id,
-            run_name=name,
-            nested=outer is not None,
-            tags=all_tags,
-            log_system_metrics=kind == "iteration",
-        )
-        run = Run(active, writer=MetricWriter(store.client()))
-        run.name = name
-        try:
-            run.forget_error()
-            if launched is not None and not joins:
-                launcher.link_launcher_run(launched, active, name=name)
-            yield run
-        except BaseException as error:
-            run.end(error)
-            raise
-        else:
-            run.end(None)
-
-
-def _experiment_tags(experiment: Experiment) -> dict[str, str]:
-    return {
-        queries.ITERATION_TAG: experiment.name,
-        queries.PROTOCOL_TAG: experiment.data.selection,
-    }
 
 
 def _can_begin(found: mlflow.entities.Run, parameters: Mapping[str, Value]) -> bool:

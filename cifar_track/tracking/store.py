@@ -56,9 +56,14 @@ def open_store() -> str:
     os.environ["MLFLOW_TRACKING_URI"] = uri
     if uri not in _opened:
         _require_reachable(uri)
-        with _schema_lock(uri), _short_patience():
+        with _schema_lock(uri), short_patience():
             try:
                 mlflow.MlflowClient().search_experiments(max_results=1)
+            except ModuleNotFoundError as error:
+                raise CifarTrackError(
+                    f"the tracking store {_shown(uri)} needs the driver {error.name}, which is not "
+                    "installed; install it, or name another one: postgresql+psycopg2://..."
+                ) from error
             except Exception as error:
                 raise CifarTrackError(
                     f"the tracking store {_shown(uri)} refuses: {_first_line(error)}"
@@ -123,6 +128,24 @@ def ensure_experiment_id(dataset_name: str) -> str:
         if found is None:
             raise
         return found
+
+
+@contextmanager
+def short_patience() -> Iterator[None]:
+    """Give up on a server that doesn't answer within seconds, for the first word and the last."""
+    # MLflow's own patience with a server is four minutes; once it is known to answer, that is
+    # right for a run that trains for hours, but not for the first word.
+    limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+    before = {name: os.environ.get(name) for name in limits}
+    os.environ.update(limits)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def ui_command() -> str:
@@ -249,23 +272,6 @@ def _schema_lock(uri: str) -> Iterator[None]:
             f"another process has been making the tables of {_shown(uri)} for "
             f"{SCHEMA_SECONDS:.0f} s; end it, or remove {lock}"
         ) from error
-
-
-@contextmanager
-def _short_patience() -> Iterator[None]:
-    # MLflow's own patience with a server is four minutes; once it is known to answer, that is
-    # right for a run that trains for hours, but not for the first word.
-    limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-    before = {name: os.environ.get(name) for name in limits}
-    os.environ.update(limits)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _shown(uri: str) -> str:

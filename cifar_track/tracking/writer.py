@@ -37,7 +37,7 @@ class MetricWriter:
         self._client = client
         self._waiting: deque[tuple[str, Metric]] = deque()
         self._changed = threading.Condition()
-        self._busy = False
+        self._in_flight = 0
         self._closing = False
         self._refused = 0
         self._last_error: str | None = None
@@ -58,7 +58,7 @@ class MetricWriter:
         """Wait until everything taken has been sent or refused; False when time ran out."""
         with self._changed:
             return self._changed.wait_for(
-                lambda: not self._waiting and not self._busy, timeout=timeout
+                lambda: not self._waiting and not self._in_flight, timeout=timeout
             )
 
     def close(self, *, timeout: float) -> str | None:
@@ -66,7 +66,7 @@ class MetricWriter:
         self.flush(timeout=timeout)
         with self._changed:
             self._closing = True
-            lost = len(self._waiting) + self._refused
+            lost = len(self._waiting) + self._in_flight + self._refused
             self._changed.notify_all()
         if not lost:
             return None
@@ -82,7 +82,7 @@ class MetricWriter:
                 if self._closing:
                     return
                 run_id, batch = self._take()
-                self._busy = True
+                self._in_flight = len(batch)
             try:
                 self._client.log_batch(run_id, metrics=batch, synchronous=True)
                 pause = 0.0
@@ -99,7 +99,7 @@ class MetricWriter:
                         pause = min(max(2 * pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
             finally:
                 with self._changed:
-                    self._busy = False
+                    self._in_flight = 0
                     self._changed.notify_all()
 
     def _send_alone(self, run_id: str, metric: Metric) -> None:

@@ -44,7 +44,9 @@ class _TrialRuns:
         show_epoch(f"trial {number} ", epoch, self.experiment.training.epochs, metrics)
 
     def trial_ended(self, number: int, trial: tuning.TrialResult) -> None:
-        child = self.open.pop(number, None) or self.run.child(number, trial.values)
+        child = self.open.pop(number, None)
+        if child is None:  # its end is told again, because a kill may have swallowed the first time
+            child = self.run.reopen_child(number, trial.values)
         figures = {"fit_cpu_seconds": trial.cpu_seconds, "trial_seconds": trial.seconds}
         if trial.score is not None and self.experiment.search is not None:
             figures[f"best_{self.experiment.search.objective}"] = trial.score
