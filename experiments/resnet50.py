@@ -13,6 +13,8 @@ study's, and `-P image_size=64` (or more) enlarges the images inside the model. 
 random weights, `-P weights=PATH` from a file.
 
 Expected: with ImageNet weights above the tuned network; from random weights, below it.
+
+Measured: not yet at the full budget; with ImageNet weights, not here, for want of the file.
 """
 
 from cifar_track.config import Augmentation, Data, Experiment, Model, Optimizer, Training
