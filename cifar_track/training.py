@@ -64,7 +64,6 @@ def fit(
     on_epoch: EpochListener = lambda epoch, metrics: None,
     model: keras.Model | None = None,
     initial_weights: Path | None = None,
-    verbose: int = 0,
 ) -> Fit:
     """Train an experiment's network and keep the epoch that does best on the validation images.
 
@@ -76,7 +75,6 @@ def fit(
         on_epoch: called after each epoch with its number, from 1, and its four metrics.
         model: a network that `build_model` made of the same experiment, if there is one already.
         initial_weights: a weights file to start from, such as an earlier trial's.
-        verbose: 1 draws Keras's progress bar.
 
     Returns:
         The network and its history.
@@ -110,7 +108,7 @@ def fit(
         validation_data=validation_batches(validation),
         callbacks=[_StopAtNaN(), keeper],
         shuffle=False,  # the pipeline shuffles
-        verbose=verbose,
+        verbose=0,
     )
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     model.set_weights(keeper.weights)

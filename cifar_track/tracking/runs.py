@@ -203,10 +203,10 @@ class Run(RunArtifacts):
         except Exception as failure:
             if error is None:
                 raise CifarTrackError(
-                    f"the run {self.id} could not be ended in the store ({_first_line(failure)}); "
-                    "`doctor` mends it once the store is back"
+                    f"the run {self.id} could not be ended in the store "
+                    f"({store.first_line(failure)}); `doctor` mends it once the store is back"
                 ) from failure
-            _log.warning("the run %s could not be ended: %s", self.id, _first_line(failure))
+            _log.warning("the run %s could not be ended: %s", self.id, store.first_line(failure))
 
     def _log_ending(self, status: str, error: BaseException | None) -> None:
         if status == "KILLED":
@@ -256,7 +256,3 @@ def _text(value: Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return repr(value) if isinstance(value, float) else str(value)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -66,7 +66,7 @@ def open_store() -> str:
                 ) from error
             except Exception as error:
                 raise CifarTrackError(
-                    f"the tracking store {_shown(uri)} refuses: {_first_line(error)}"
+                    f"the tracking store {_shown(uri)} refuses: {first_line(error)}"
                 ) from error
         _opened.add(uri)
     return uri
@@ -226,7 +226,7 @@ def _require_reachable(uri: str) -> None:
             socket.create_connection(address, timeout=PROBE_SECONDS).close()
         except OSError as error:
             raise CifarTrackError(
-                f"the tracking database {_shown(uri)} can't be reached ({_first_line(error)}); "
+                f"the tracking database {_shown(uri)} can't be reached ({first_line(error)}); "
                 "start it, or set MLFLOW_TRACKING_URI to another"
             ) from error
 
@@ -280,6 +280,7 @@ def _shown(uri: str) -> str:
     return uri.replace(f":{password}@", ":***@") if password else uri
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; its kind where it says nothing."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__

@@ -11,6 +11,8 @@ import mlflow
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
+from cifar_track.tracking import store
+
 # MLflow's own limit on one request.
 BATCH = 1000
 # What a store that has answered will answer again.
@@ -87,7 +89,7 @@ class MetricWriter:
                 self._client.log_batch(run_id, metrics=batch, synchronous=True)
                 pause = 0.0
             except Exception as error:
-                self._last_error = _first_line(error)
+                self._last_error = store.first_line(error)
                 if _is_refusal(error) and len(batch) == 1:
                     self._refused += 1
                 elif _is_refusal(error):  # for the sake of those that it takes
@@ -106,7 +108,7 @@ class MetricWriter:
         try:
             self._client.log_batch(run_id, metrics=[metric], synchronous=True)
         except Exception as error:
-            self._last_error = _first_line(error)
+            self._last_error = store.first_line(error)
             self._refused += 1
 
     def _take(self) -> tuple[str, list[Metric]]:
@@ -127,7 +129,3 @@ class MetricWriter:
 def _is_refusal(error: Exception) -> bool:
     """Whether the store has answered and will not take these metrics however often asked."""
     return isinstance(error, MlflowException) and error.error_code in REFUSALS
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cifar_track import tracking
+from cifar_track import tracking, tuning
 from cifar_track.config import (
     Experiment,
     Value,
@@ -181,10 +181,6 @@ def _log_refit(run: tracking.Run, best_trial: float, refit: float) -> None:
 
 
 def _search_key(experiment: Experiment, data: Dataset) -> str:
-    """What makes two calls the same search: every setting, the space and the data."""
-    asked = {
-        "settings": flatten(experiment),
-        "space": describe_space(experiment.search) if experiment.search else {},
-        "data": data.digest,
-    }
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
+    """What makes two calls the same search, short enough for a tag."""
+    asked = json.dumps(tuning.fingerprint(experiment, data), sort_keys=True)
+    return hashlib.sha256(asked.encode()).hexdigest()[:32]

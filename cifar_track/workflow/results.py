@@ -49,10 +49,9 @@ def compare_runs(
         raise CifarTrackError("a run is named twice; name each run once")
     comparison = compare([tracking.load_result(run_id) for run_id in run_ids])
     drawn = _figures(comparison)
+    images = {name: _as_png(figure) for name, figure in drawn.items()}
     pages = {
-        "comparison.html": report.render_report(
-            comparison, figures={name: _as_png(figure) for name, figure in drawn.items()}
-        ),
+        "comparison.html": report.render_report(comparison, figures=images),
         "summary.md": summary_table(comparison) + "\n",
     }
     tables = {
@@ -77,7 +76,7 @@ def compare_runs(
         url = tracking.compare_url(run_ids, [run.experiment_id])
         run.set_tags({"mlflow.note.content": f"{pages['summary.md']}\n[Compare these runs]({url})"})
     if output is not None:
-        _write_copy(output, pages, drawn)
+        _write_copy(output, pages, images)
     tell(pages["summary.md"])
     tell(f"comparison: {tracking.run_url(run.id, run.experiment_id)}")
     if output is not None:
@@ -178,9 +177,9 @@ def _as_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _write_copy(output: Path, pages: Mapping[str, str], figures: Mapping[str, Figure]) -> None:
+def _write_copy(output: Path, pages: Mapping[str, str], images: Mapping[str, bytes]) -> None:
     output.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():
         (output / name).write_text(text, encoding="utf-8")
-    for name, figure in figures.items():
-        (output / f"{name}.png").write_bytes(_as_png(figure))
+    for name, image in images.items():
+        (output / f"{name}.png").write_bytes(image)
