@@ -93,7 +93,7 @@ def resample(images: tf.Tensor, transforms: tf.Tensor) -> tf.Tensor:
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=transforms,
-        output_shape=tf.shape(images)[1:3],
+        output_shape=images.shape[1:3],  # known, so that all later shapes are
         fill_value=0.0,
         interpolation="BILINEAR",
         fill_mode="NEAREST",

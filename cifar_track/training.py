@@ -15,17 +15,16 @@ from numpy.typing import NDArray
 
 from cifar_track import models
 from cifar_track.augmentation import augment
-from cifar_track.config import (
-    Augmentation,
-    CifarTrackError,
-    Experiment,
-    Optimizer,
-)
+from cifar_track.config import Augmentation, CifarTrackError, Experiment
 from cifar_track.config import Training as TrainingSettings
 from cifar_track.data import Images
+from cifar_track.optimizers import build_optimizer
 
 # Past the last size at which one forward pass still fits a small machine, larger is not faster.
 PREDICTION_BATCH = 500
+
+# Past this, Python's share of a step is lost in the noise; a loss that is no number is seen late.
+MOST_STEPS_AT_ONCE = 32
 
 EpochListener = Callable[[int, Mapping[str, float]], None]
 
@@ -86,15 +85,17 @@ def fit(
     if initial_weights is not None:
         model.load_weights(initial_weights)
     settings = experiment.training
+    steps = math.ceil(len(train) / settings.batch_size)
+    steps_at_once = _steps_at_once(steps)
     model.compile(
         optimizer=build_optimizer(experiment.optimizer),
         loss=keras.losses.SparseCategoricalCrossentropy(),
         metrics=["accuracy"],
         # XLA makes a step five times slower on a CPU.
         jit_compile=bool(tf.config.list_physical_devices("GPU")),
+        steps_per_execution=steps_at_once,
     )
     keeper = _BestEpoch(on_epoch)
-    steps = math.ceil(len(train) / settings.batch_size)
     wall, cpu = time.perf_counter(), time.process_time()
     model.fit(
         training_batches(
@@ -106,7 +107,7 @@ def fit(
         steps_per_epoch=steps,
         epochs=settings.epochs,
         validation_data=validation_batches(validation),
-        callbacks=[_StopAtNaN(), keeper],
+        callbacks=[_StopAtNaN(steps_at_once), keeper],
         shuffle=False,  # the pipeline shuffles
         verbose=0,
     )
@@ -140,13 +141,6 @@ def build_model(experiment: Experiment, *, classes: int) -> keras.Model:
         seed=settings.seed,
         precision=resolve_precision(settings),
     )
-
-
-def build_optimizer(settings: Optimizer) -> keras.optimizers.Optimizer:
-    """Keras's optimizer of that name and those settings."""
-    if settings.name == "sgd":
-        return keras.optimizers.SGD(settings.learning_rate, momentum=settings.momentum)
-    return keras.optimizers.Adam(settings.learning_rate)
 
 
 def resolve_precision(settings: TrainingSettings) -> str:
@@ -254,15 +248,30 @@ class _BestEpoch(keras.callbacks.Callback):
 class _StopAtNaN(keras.callbacks.Callback):
     """Ends a fit whose loss is no number any more, rather than let it run to its last epoch."""
 
+    def __init__(self, steps_at_once: int) -> None:
+        super().__init__()
+        self.steps_at_once = steps_at_once
+
     def on_epoch_begin(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002
         self.epoch = epoch + 1
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         if not math.isfinite(float((logs or {}).get("loss", 0.0))):
+            first, last = batch + 2 - self.steps_at_once, batch + 1
+            steps = f"step {last}" if first == last else f"steps {first} to {last}"
             raise CifarTrackError(
-                f"the loss became {(logs or {})['loss']} in epoch {self.epoch}, step {batch + 1}; "
+                f"the loss became {(logs or {})['loss']} in epoch {self.epoch}, {steps}; "
                 "expected a number; a lower optimizer.learning_rate may help"
             )
+
+
+def _steps_at_once(steps: int) -> int:
+    """How many steps TensorFlow runs before it comes back to Python, where each costs 1 ms.
+
+    A divisor of an epoch's steps, because Keras does not cut the last execution of an epoch
+    short.
+    """
+    return max(count for count in range(1, MOST_STEPS_AT_ONCE + 1) if steps % count == 0)
 
 
 def _processor_computes_bfloat16() -> bool:

@@ -1,112 +1,92 @@
-"""The order in which modules may know each other, read from their imports."""
+"""The fast layers against Keras's own, and against what probability says."""
 
-from __future__ import annotations
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import stats
 
-import ast
-import graphlib
-import sys
-from pathlib import Path
+from cifar_track.models import for_serving
+from cifar_track.models.layers import Dropout, as_fast_layer, as_standard_layer
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-PACKAGE = REPOSITORY / "cifar_track"
-
-# Each may use what stands below it, and its neighbours as long as they don't use it.
-LEVELS = (
-    {"__main__"},
-    {"cli"},
-    {"workflow"},
-    {"tuning", "registry", "tracking"},
-    {"report", "plots", "comparison", "training"},
-    {"models", "data", "augmentation", "evaluation", "statistics"},
-    {"config"},
-    {"__init__"},
-)
-LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}
-
-# Which packages a module may import beside the standard library; absent, any but mlflow.
-ALLOWED = {
-    "__main__": set(),
-    "cli": {"click"},
-    "config": set(),
-    "statistics": {"numpy", "scipy"},
-    "evaluation": {"numpy", "sklearn"},
-    "comparison": {"numpy"},
-    "plots": {"numpy", "matplotlib"},
-}
-# Reading and writing has no place in what only computes.
-SILENT = {"evaluation", "statistics", "comparison"}
-READS_OR_WRITES = {"os", "io", "pathlib", "shutil", "socket", "subprocess", "tempfile", "urllib"}
+CALLS = 400
 
 
-def test_modules_know_only_what_they_may():
-    faults = [fault for path in sorted(PACKAGE.rglob("*.py")) for fault in faults_of(path)]
-    assert faults == []
+def dropped(layer, inputs):
+    return np.asarray(tf.cast(layer(inputs, training=True), tf.float32)) == 0
 
 
-def test_neighbours_do_not_know_each_other_both_ways():
-    known = graphlib.TopologicalSorter()
-    for path in PACKAGE.rglob("*.py"):
-        for name in imports(path):
-            if name.startswith(f"{PACKAGE.name}.") and owner(name) != module_of(path):
-                known.add(module_of(path), owner(name))
-    known.prepare()  # raises CycleError and names the cycle
+# 0.1 and 0.3 are no multiples of 1/256: what the byte can't say, the threshold's u must.
+@pytest.mark.parametrize("rate", [0.1, 0.3, 0.5])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_each_unit_is_dropped_at_the_rate(rate, dtype):
+    layer = Dropout(rate, seed=1, dtype=dtype)
+    ones = tf.ones((64, 7, 7, 11), dtype)  # an odd number of units a call
+    counts = sum(int(dropped(layer, ones).sum()) for _ in range(CALLS))
+    units = CALLS * 64 * 7 * 7 * 11
+    # A step's u moves its share by up to 1/256, which adds to the binomial variance.
+    steps = CALLS * (units / CALLS / 256) ** 2 / 4
+    deviation = np.sqrt(units * rate * (1 - rate) + steps)
+    assert abs(counts - units * rate) < 4 * deviation
+    # Bytes alone, rounded down or up, would be seen.
+    assert 4 * deviation < units * abs(np.ceil(rate * 256) / 256 - rate) or rate == 0.5
 
 
-def test_a_page_knows_the_configuration_alone():
-    for path in (REPOSITORY / "experiments").glob("*.py"):
-        assert [n for n in imports(path) if not n.startswith("cifar_track.config.")] == [], path
+def test_units_are_dropped_independently_of_their_place_and_of_each_other():
+    layer = Dropout(0.3, seed=2)
+    ones = tf.ones((256, 64))
+    masks = np.stack([dropped(layer, ones) for _ in range(40)]).astype(np.float64)
+    by_column = masks.sum(axis=(0, 1))
+    expected = np.full(64, by_column.mean())
+    assert stats.chisquare(by_column / 0.7, expected / 0.7).pvalue > 1e-4
+    # Neighbours along every axis, the step included.
+    for axis in range(3):
+        a = np.take(masks, range(masks.shape[axis] - 1), axis)
+        b = np.take(masks, range(1, masks.shape[axis]), axis)
+        correlation = np.corrcoef(a.ravel(), b.ravel())[0, 1]
+        assert abs(correlation) < 5 / np.sqrt(a.size), axis
 
 
-def faults_of(path):
-    """What a file of the package imports against the rules, a line each."""
-    module = module_of(path)
-    if module not in LEVEL_OF:
-        yield f"{path}: {module} is not in the design"
-        return
-    for name in imports(path):
-        top = name.partition(".")[0]
-        if top == PACKAGE.name:
-            yield from (f"{path}: {name} {fault}" for fault in faults_within(module, name))
-        elif top == "mlflow":
-            if module not in ("tracking", "registry"):
-                yield f"{path}: mlflow is known to tracking and registry alone"
-        elif top in sys.stdlib_module_names:
-            if module in SILENT and top in READS_OR_WRITES:
-                yield f"{path}: {name} reads or writes"
-        elif top not in ALLOWED.get(module, {top}):
-            yield f"{path}: {name} is not for {module}"
-        elif name.startswith("matplotlib.pyplot"):
-            yield f"{path}: pyplot keeps figures alive and wants a display"
+def test_what_is_kept_is_scaled_as_keras_does_and_gradients_pass_where_units_did():
+    inputs = tf.random.stateless_normal((32, 9), seed=(0, 1)) + 10.0
+    layer = Dropout(0.4, seed=3)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = layer(inputs, training=True)
+    gradient = tape.gradient(outputs, inputs)
+    kept = np.asarray(outputs) != 0
+    np.testing.assert_allclose(outputs, np.where(kept, inputs / 0.6, 0), rtol=1e-6)
+    np.testing.assert_allclose(gradient, np.where(kept, 1 / 0.6, 0), rtol=1e-6)
 
 
-def faults_within(module, name):
-    """What is wrong with a module's import of another part of the package."""
-    if LEVEL_OF.get(owner(name), -1) < LEVEL_OF[module]:
-        yield "stands above it"
-    private = [part for part in name.split(".") if part.startswith("_") and part[:2] != "__"]
-    if private and owner(name) != module:
-        yield "is private to another module"
+def test_dropout_does_nothing_but_in_training_and_repeats_by_seed():
+    inputs = tf.ones((8, 33))
+    np.testing.assert_array_equal(Dropout(0.5, seed=4)(inputs), inputs)
+    a, b, other = (dropped(Dropout(0.5, seed=seed), inputs) for seed in (4, 4, 5))
+    np.testing.assert_array_equal(a, b)
+    assert (a != other).any()
 
 
-def owner(name):
-    """The top-level module of the package that a full name belongs to."""
-    module = name.split(".")[1] if "." in name else "__init__"
-    is_module = (PACKAGE / module).is_dir() or (PACKAGE / f"{module}.py").is_file()
-    return module if is_module else "__init__"  # such as __version__, a name in the package's file
+def test_dropout_takes_a_noise_shape_as_keras_does():
+    layer = Dropout(0.5, noise_shape=(None, 1), seed=6)
+    mask = dropped(layer, tf.ones((64, 10)))
+    assert (mask == mask[:, :1]).all()
+    assert mask.any()
+    assert not mask.all()
 
 
-def module_of(path):
-    """The top-level module of the package that a file belongs to."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+@pytest.mark.parametrize("kind", [keras.layers.Dropout, keras.layers.BatchNormalization])
+def test_fast_layers_and_kerass_own_turn_into_each_other(kind):
+    standard = kind(0.3, name="x") if kind is keras.layers.Dropout else kind(epsilon=0.01, name="x")
+    fast = as_fast_layer(standard)
+    assert type(fast) is not kind
+    assert isinstance(fast, kind)
+    back = as_standard_layer(fast)
+    assert type(back) is kind
+    assert back.get_config() == standard.get_config()
 
 
-def imports(path):
-    """The full name of everything that a file imports, wherever in the file it does."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            package = path.parent.relative_to(REPOSITORY).parts
-            near = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
-            origin = ".".join(part for part in (near, node.module) if part)
-            yield from (f"{origin}.{alias.name}" for alias in node.names)
+def test_a_served_network_holds_kerass_own_layers_alone():
+    inputs = keras.Input((32, 32, 3))
+    served = for_serving(keras.Model(inputs, Dropout(0.2)(inputs)))
+    assert {type(layer).__module__.split(".")[0] for layer in served.layers} == {"keras"}

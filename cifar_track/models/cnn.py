@@ -6,7 +6,7 @@ import keras
 from keras import layers
 
 from cifar_track.config import CifarTrackError
-from cifar_track.models.layers import BatchNormalization
+from cifar_track.models.layers import BatchNormalization, Dropout
 
 
 def build(
@@ -55,7 +55,7 @@ def build(
             x = BatchNormalization(name=f"block{number}_norm")(x)
         x = layers.MaxPooling2D(name=f"block{number}_pool")(x)
         if dropout:
-            x = layers.Dropout(dropout, name=f"block{number}_dropout")(x)
+            x = Dropout(dropout, name=f"block{number}_dropout")(x)
     x = layers.Flatten(name="flatten")(x)  # (N, 6 * 6 * filters_2) with 3x3 kernels
     x = layers.Dense(dense_units, activation="relu", name="dense")(x)
     outputs = layers.Dense(classes, activation="softmax", dtype="float32", name="classes")(x)

@@ -1,8 +1,8 @@
-"""What the architectures share: fast batch normalisation, precision, standard equivalents."""
+"""What the architectures share: fast layers, precision, standard equivalents."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -66,6 +66,42 @@ class BatchNormalization(keras.layers.BatchNormalization):
         moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
 
 
+class Dropout(keras.layers.Dropout):
+    """Keras's dropout, from 8 random bits a unit where Keras draws 32.
+
+    Drawing them is what dropout costs on a CPU. A unit is dropped if its byte is below
+    256 rate + u, rounded down, with u drawn once a step between 0 and 1: so each is dropped with
+    a probability of exactly `rate`, as Keras's are, and units of one step share only the u.
+    A noise shape takes Keras's way.
+    """
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:  # noqa: FBT001, FBT002
+        """In training zero a fraction `rate` of the units and scale up the rest."""
+        if not training or self.noise_shape is not None or not 0 < self.rate < 255 / 256:
+            return super().call(inputs, training=training)
+        units = tf.size(inputs)
+        words = tf.random.stateless_uniform(
+            [units // 4 + 2],  # four units a word; what is left over; u
+            tf.cast(self.seed_generator.next(), tf.int32),
+            minval=None,
+            maxval=None,
+            dtype=tf.uint32,
+            alg="philox",
+        )
+        draws = tf.reshape(tf.bitcast(words[1:], tf.uint8), [-1])[:units]
+        u = tf.cast(words[0], tf.float32) * 2.0**-32
+        kept = tf.reshape(draws, tf.shape(inputs)) >= tf.cast(256 * self.rate + u, tf.uint8)
+        scale = tf.cast(1 / (1 - self.rate), inputs.dtype)
+        return inputs * (tf.cast(kept, inputs.dtype) * scale)
+
+
+# The fast layers, by Keras's own that they stand for.
+_FAST: Mapping[Any, Any] = {
+    keras.layers.BatchNormalization: BatchNormalization,
+    keras.layers.Dropout: Dropout,
+}
+
+
 @contextmanager
 def computing_in(precision: str) -> Iterator[None]:
     """Give layers built inside this activations of `float32` or `bfloat16`, weights of float32."""
@@ -82,13 +118,11 @@ def as_standard_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     configuration = layer.get_config()
     if "dtype" in configuration:  # a bare operation, such as a flip, has none
         configuration["dtype"] = "float32"
-    if isinstance(layer, BatchNormalization):
-        return keras.layers.BatchNormalization.from_config(configuration)
-    return type(layer).from_config(configuration)
+    kind = {fast: standard for standard, fast in _FAST.items()}.get(type(layer), type(layer))
+    return kind.from_config(configuration)
 
 
-def with_fast_normalization(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """A copy of a layer, where batch normalisation is the fast one; without its weights."""
-    if type(layer) is keras.layers.BatchNormalization:
-        return BatchNormalization.from_config(layer.get_config())
-    return type(layer).from_config(layer.get_config())
+def as_fast_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """A copy of a layer, the fast one where there is one; without its weights."""
+    kind = _FAST.get(type(layer), type(layer))
+    return kind.from_config(layer.get_config())

@@ -10,7 +10,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from cifar_track.config import CifarTrackError, nearest
-from cifar_track.models.layers import with_fast_normalization
+from cifar_track.models.layers import as_fast_layer
 
 PREPROCESSINGS = ("caffe", "study", "none")
 
@@ -65,7 +65,7 @@ def build(*, classes: int, weights: str, preprocessing: str, image_size: int) ->
             mean=IMAGENET_MEANS, variance=(1.0, 1.0, 1.0), dtype="float32", name="center"
         )(x)
     backbone = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x)
-    fast = keras.models.clone_model(backbone, clone_function=with_fast_normalization)
+    fast = keras.models.clone_model(backbone, clone_function=as_fast_layer)
     if loaded is not None:
         fast.set_weights(loaded)
     x = layers.GlobalAveragePooling2D(name="average")(fast.output)

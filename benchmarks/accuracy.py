@@ -1,0 +1,132 @@
+"""Does speed cost accuracy? The same network by the study's recipe and by ours, several seeds.
+
+    CIFAR100_DIR=... python -m benchmarks.accuracy --output accuracy.jsonl
+    python -m benchmarks.accuracy --output accuracy.jsonl --report
+
+Each variant and seed is a process of its own with one thread and a line of the output file; what
+the file has already is not run again, so that a run that was cut short goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+VARIANTS = ("recipe", "float32", "bfloat16")
+ONE_THREAD = {
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+
+
+def main() -> None:
+    """Run what the file lacks, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=(0, 1, 2))
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--report", action="store_true", help="only print the table")
+    parser.add_argument("--one", nargs=2, metavar=("VARIANT", "SEED"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        result = measure(given.one[0], seed=int(given.one[1]), epochs=given.epochs)
+        with given.output.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(result) + "\n")
+        return
+    if not given.report:
+        done = {(line["variant"], line["seed"]) for line in read(given.output)}
+        for seed in given.seeds:
+            for variant in given.variants:
+                if (variant, seed) in done:
+                    continue
+                subprocess.run(
+                    [
+                        *(sys.executable, "-m", "benchmarks.accuracy"),
+                        *("--output", given.output, "--epochs", str(given.epochs)),
+                        *("--one", variant, str(seed)),
+                    ],
+                    env={**os.environ, **ONE_THREAD},
+                    check=True,
+                )
+    print(report(read(given.output)))
+
+
+def measure(variant: str, *, seed: int, epochs: int) -> dict[str, object]:
+    """Train one variant from one seed; its test accuracy at its best epoch by validation."""
+    from cifar_track.config import Data
+    from cifar_track.data import load_dataset
+
+    data = load_dataset(Data())
+    test = data.load_test()
+    wall, cpu = time.perf_counter(), time.process_time()
+    if variant == "recipe":
+        import keras
+
+        from benchmarks import recipe
+
+        keras.utils.set_random_seed(seed)
+        model = recipe.build()
+        best = keras.callbacks.EarlyStopping(
+            "val_accuracy", mode="max", patience=epochs, restore_best_weights=True
+        )
+        recipe.fit(
+            model,
+            data.train.images,
+            data.train.labels,
+            epochs=epochs,
+            seed=seed,
+            validation=(data.validation.images, data.validation.labels),
+            callbacks=[best],
+        )
+        validation = model.history.history["val_accuracy"]
+        best_epoch, best_validation = best.best_epoch + 1, max(validation)
+        probabilities = model.predict(recipe.scale(test.images), batch_size=500, verbose=0)
+    else:
+        from cifar_track import training
+        from cifar_track.config import load_experiment, override
+
+        experiment = override(
+            load_experiment("tune"),
+            {
+                "training.precision": variant,
+                "training.epochs": epochs,
+                "training.seed": seed,
+            },
+        )
+        fit = training.fit(experiment, data.train, data.validation, classes=100)
+        best_epoch, best_validation = fit.best_epoch, fit.best_val_accuracy
+        probabilities = training.predict(fit.model, test.images)
+    return {
+        "variant": variant,
+        "seed": seed,
+        "epochs": epochs,
+        "best_epoch": best_epoch,
+        "best_val_accuracy": best_validation,
+        "test_accuracy": float((probabilities.argmax(axis=1) == test.labels).mean()),
+        "cpu_seconds": time.process_time() - cpu,
+        "wall_seconds": time.perf_counter() - wall,
+    }
+
+
+def read(file: Path) -> list[dict[str, object]]:
+    """The results that the file has."""
+    if not file.exists():
+        return []
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def report(results: list[dict[str, object]]) -> str:
+    """The table of a page: each variant over its seeds."""
+    return "\n".join(str(result) for result in results)
+
+
+if __name__ == "__main__":
+    main()
