@@ -10,12 +10,17 @@ the file has already is not run again, so that a run that was cut short goes on.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
+
+from scipy import stats
 
 VARIANTS = ("recipe", "float32", "bfloat16")
 ONE_THREAD = {
@@ -59,7 +64,7 @@ def main() -> None:
     print(report(read(given.output)))
 
 
-def measure(variant: str, *, seed: int, epochs: int) -> dict[str, object]:
+def measure(variant: str, *, seed: int, epochs: int) -> dict[str, Any]:
     """Train one variant from one seed; its test accuracy at its best epoch by validation."""
     from cifar_track.config import Data
     from cifar_track.data import load_dataset
@@ -116,16 +121,48 @@ def measure(variant: str, *, seed: int, epochs: int) -> dict[str, object]:
     }
 
 
-def read(file: Path) -> list[dict[str, object]]:
+def read(file: Path) -> list[dict[str, Any]]:
     """The results that the file has."""
     if not file.exists():
         return []
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
-def report(results: list[dict[str, object]]) -> str:
-    """The table of a page: each variant over its seeds."""
-    return "\n".join(str(result) for result in results)
+def report(results: list[dict[str, Any]]) -> str:
+    """The table of a page in Markdown: each variant over its seeds, and against the others."""
+    of = {
+        variant: sorted(
+            (result for result in results if result["variant"] == variant),
+            key=lambda result: result["seed"],
+        )
+        for variant in VARIANTS
+    }
+    lines = [
+        "| variant | epochs | test accuracy, seed by seed | mean | 95 % interval | CPU s a run |",
+        "|---|---|---|---|---|---|",
+    ]
+    for variant, runs in of.items():
+        if len(runs) < 2:
+            continue
+        reached = [run["test_accuracy"] for run in runs]
+        half = stats.t.ppf(0.975, len(reached) - 1) * stats.sem(reached)
+        mean = statistics.mean(reached)
+        lines.append(
+            f"| {variant} | {'/'.join(sorted({str(run['epochs']) for run in runs}))} "
+            f"| {', '.join(f'{accuracy:.4f}' for accuracy in reached)} | {mean:.4f} "
+            f"| {mean - half:.4f} to {mean + half:.4f} "
+            f"| {statistics.mean(run['cpu_seconds'] for run in runs):,.0f} |"
+        )
+    lines += ["", "| difference of means | | 95 % interval (Welch) |", "|---|---|---|"]
+    for a, b in itertools.combinations(VARIANTS, 2):
+        first, second = ([run["test_accuracy"] for run in of[each]] for each in (a, b))
+        if min(len(first), len(second)) < 2:
+            continue
+        test = stats.ttest_ind(second, first, equal_var=False)
+        low, high = test.confidence_interval(0.95)
+        difference = statistics.mean(second) - statistics.mean(first)
+        lines.append(f"| {b} less {a} | {difference:+.4f} | {low:+.4f} to {high:+.4f} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
