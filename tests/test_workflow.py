@@ -24,6 +24,7 @@ TINY = {
     "model.filters_2": 8,
     "model.dense_units": 16,
 }
+SEARCH = {**TINY, "search.trials": 2}
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +44,35 @@ def trained(store):
 
 
 @pytest.fixture(scope="module")
-def tuned(store):
-    return workflow.run_experiment("tune", {**TINY, "search.trials": 2}, workers=2)
+def interrupted(store):
+    """A search that Ctrl-C ended in the refit of its best: its run and its trials' runs."""
+    from cifar_track import training
+
+    def leave(*_given, **_named):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "fit", leave)  # trials fit in processes of their own
+        with pytest.raises(KeyboardInterrupt):
+            workflow.run_experiment("tune", SEARCH, workers=2)
+    [run] = mlflow.search_runs(
+        experiment_names=["cifar100-procedural"],
+        filter_string="attributes.status = 'KILLED'",
+        output_format="list",
+    )
+    return run.info.run_id, children(run.info.run_id)
+
+
+@pytest.fixture(scope="module")
+def tuned(interrupted):
+    return workflow.run_experiment("tune", SEARCH, workers=2)
+
+
+def children(run_id):
+    client = mlflow.MlflowClient()
+    return client.search_runs(
+        [client.get_run(run_id).info.experiment_id], f"tags.`mlflow.parentRunId` = '{run_id}'"
+    )
 
 
 def artifacts(run_id, folder=None):
@@ -109,23 +137,33 @@ def test_the_figures_are_those_of_the_logged_predictions(trained, tmp_path):
 def test_trials_are_children_with_their_values_and_epochs(tuned):
     client = mlflow.MlflowClient()
     parent = client.get_run(tuned)
-    children = client.search_runs(
-        [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{tuned}'"
-    )
-    assert sorted(child.info.run_name for child in children) == ["trial 0", "trial 1"]
-    for child in children:
+    trials = children(tuned)
+    assert sorted(child.info.run_name for child in trials) == ["trial 0", "trial 1"]
+    for child in trials:
         assert child.info.status == "FINISHED"
         assert set(child.data.params) >= {"model.filters_1", "model.kernel_2", "model.dropout_1"}
         history = client.get_metric_history(child.info.run_id, "val_accuracy")
         assert [point.step for point in history] == [1, 2]
     assert {"search/space.json", "search/trials.csv", "figures/search.png"} <= set(artifacts(tuned))
     best = json.loads(Path(client.download_artifacts(tuned, "search/best.json")).read_text())
+    logged = json.loads(Path(client.download_artifacts(tuned, "config.json")).read_text())
     for name, value in best.items():  # the parent says what was fitted again
         assert parent.data.params[name] == str(value)
-    scores = [child.data.metrics["best_val_accuracy"] for child in children]
+        assert logged["experiment"][name] == value
+    scores = [child.data.metrics["best_val_accuracy"] for child in trials]
     assert parent.data.metrics["best_trial_val_accuracy"] == max(scores)
     difference = parent.data.metrics["best_val_accuracy"] - max(scores)
     assert parent.data.metrics["refit_minus_best_trial_val_accuracy"] == pytest.approx(difference)
+
+
+def test_a_search_cut_short_in_its_refit_goes_on_with_the_refit(interrupted, tuned, store):
+    run_id, before = interrupted
+    assert tuned == run_id
+    assert mlflow.MlflowClient().get_run(tuned).info.status == "FINISHED"
+    # No trial was begun again, and nothing of the search's state is left.
+    times = {child.info.run_id: child.info.end_time for child in before}
+    assert {child.info.run_id: child.info.end_time for child in children(tuned)} == times
+    assert [file for file in (store / "state").rglob("*") if file.is_file()] == []
 
 
 def test_comparing_logs_tables_figures_and_a_page(trained, tuned, tmp_path, capsys):

@@ -68,7 +68,8 @@ def for_serving(model: keras.Model) -> keras.Model:
     """
     images = keras.Input(model.input_shape[1:], dtype="uint8", name="images")
     served = keras.models.clone_model(
-        model,
+        # Without what it was compiled with, which only training wants and which is not Keras's own.
+        keras.Model(model.input, model.output, name=model.name),
         input_tensors=keras.tree.map_structure(lambda _: images, model.input),
         clone_function=layers.as_standard_layer,
     )

@@ -19,7 +19,7 @@ from cifar_track.config import (
 )
 from cifar_track.data import Dataset, load_dataset
 from cifar_track.evaluation import evaluate
-from cifar_track.workflow.search import find_best_values
+from cifar_track.workflow.search import find_best_values, forget_search
 from cifar_track.workflow.terminal import load_tensorflow, show_epoch, tell
 
 if TYPE_CHECKING:
@@ -84,10 +84,12 @@ def run_experiment(
             best = find_best_values(run, experiment, data, workers=workers)
             experiment = override(experiment, best.values)
             model = training.build_model(experiment, classes=len(data.classes.fine))
+            _log_configuration(run, experiment)  # in place of the page's own values
         run.log_parameters(flatten(experiment))
         figures = _fit_and_log(run, experiment, data, model=model)
         if experiment.search is not None:
             _log_refit(run, best.best_val_accuracy, figures["best_val_accuracy"])
+    forget_search(run.id)
     tell(
         f"{name}: test accuracy {figures['test_accuracy']:.4f} "
         f"({figures['test_accuracy_low']:.4f} to {figures['test_accuracy_high']:.4f}), "
@@ -100,10 +102,7 @@ def _log_inputs(run: tracking.Run, experiment: Experiment, data: Dataset) -> Non
     searched = experiment.search.space if experiment.search else {}
     settings = flatten(experiment)
     run.log_parameters({key: value for key, value in settings.items() if key not in searched})
-    configuration: dict[str, Any] = {"experiment": settings}
-    if experiment.search is not None:
-        configuration["search_space"] = describe_space(experiment.search)
-    run.log_json(configuration, "config.json")
+    _log_configuration(run, experiment)
     classes = len(data.classes.fine)
     run.log_dataset(
         name=data.name,
@@ -117,6 +116,13 @@ def _log_inputs(run: tracking.Run, experiment: Experiment, data: Dataset) -> Non
         },
         classes=classes,
     )
+
+
+def _log_configuration(run: tracking.Run, experiment: Experiment) -> None:
+    configuration: dict[str, Any] = {"experiment": flatten(experiment)}
+    if experiment.search is not None:
+        configuration["search_space"] = describe_space(experiment.search)
+    run.log_json(configuration, "config.json")
 
 
 def _fit_and_log(

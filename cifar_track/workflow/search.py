@@ -65,8 +65,8 @@ def find_best_values(
 ) -> BestTrial:
     """Search the experiment's space and log what was found on the parent run.
 
-    The state is kept in a folder of the run's own until the search is over, so that the same
-    command goes on where a kill stopped it.
+    The state is kept in a folder of the run's own until `forget_search`, so that the same command
+    goes on where a kill stopped it, be it in a trial or in the refit of the best.
 
     Raises:
         CifarTrackError: three trials failed in a row, or none was completed.
@@ -78,11 +78,10 @@ def find_best_values(
     run.log_json(describe_space(search), "search/space.json")
     run.set_tags({"cifar_track.workers": str(workers)})
     tell(f"{experiment.name}: {search.tuner} search, {planned} trials, {workers} at once")
-    directory = _state_directory(run.id)
     found = tuning.search(
         experiment,
         data,
-        directory=directory,
+        directory=_state_directory(run.id),
         workers=workers,
         listener=_TrialRuns(run, experiment, planned=planned),
     )
@@ -92,8 +91,12 @@ def find_best_values(
     run.log_json(dict(found.best.values), "search/best.json")
     run.log_figure(plots.search_overview(rows, objective=search.objective), "figures/search.png")
     run.set_tags({"cifar_track.best_trial": str(found.best.number)})
-    shutil.rmtree(directory, ignore_errors=True)
     return BestTrial(found.best.values, _val_accuracy(run, found.best))
+
+
+def forget_search(run_id: str) -> None:
+    """Remove the state of a search whose run is over, refit and all."""
+    shutil.rmtree(_state_directory(run_id), ignore_errors=True)
 
 
 def _val_accuracy(run: tracking.Run, best: tuning.TrialResult) -> float:
