@@ -29,7 +29,7 @@ def main() -> None:
     """Measure round after round and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--images", type=int, default=9600, help="images an epoch")
+    parser.add_argument("--images", type=int, default=11_200, help="images an epoch")
     parser.add_argument("--workers", type=int, default=default_workers())
     given = parser.parse_args()
     threads = max(1, usable_cores() // given.workers)
