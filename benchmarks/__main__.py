@@ -20,7 +20,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.processes import MEASUREMENTS, TRAINING_IMAGES, TRIAL_EPOCHS
-from cifar_track.tuning.resources import default_workers, usable_cores, worker_environment
+from cifar_track.tuning.resources import (
+    default_workers,
+    devices,
+    usable_cores,
+    worker_environment,
+)
 
 Result = dict[str, float]
 
@@ -62,8 +67,9 @@ def measure_round(*, images: int, workers: int, threads: int) -> dict[str, list[
 def together(
     name: str, processes: int, *, images: int, environment: Mapping[str, str]
 ) -> list[Result]:
-    """Measure in several processes at once."""
+    """Measure in several processes at once, each on a device of its own where there are any."""
     assert name in MEASUREMENTS
+    gpus = devices()
     started = [
         subprocess.Popen(
             [sys.executable, "-m", "benchmarks.processes", name, "--images", str(images)],
@@ -71,13 +77,14 @@ def together(
                 **os.environ,
                 "TF_CPP_MIN_LOG_LEVEL": "3",
                 "BENCHMARK_STARTED": str(time.time()),
+                **({"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {}),
                 **environment,
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        for _ in range(processes)
+        for number in range(processes)
     ]
     outputs = [process.communicate()[0] for process in started]
     if any(process.returncode for process in started):

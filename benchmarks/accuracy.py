@@ -47,10 +47,10 @@ def main() -> None:
             lines.write(json.dumps(result) + "\n")
         return
     if not given.report:
-        done = {(line["variant"], line["seed"]) for line in read(given.output)}
+        done = {(line["variant"], line["seed"], line["epochs"]) for line in read(given.output)}
         for seed in given.seeds:
             for variant in given.variants:
-                if (variant, seed) in done:
+                if (variant, seed, given.epochs) in done:
                     continue
                 subprocess.run(
                     [
@@ -61,7 +61,7 @@ def main() -> None:
                     env={**os.environ, **ONE_THREAD},
                     check=True,
                 )
-    print(report(read(given.output)))
+    print(report([line for line in read(given.output) if line["epochs"] == given.epochs]))
 
 
 def measure(variant: str, *, seed: int, epochs: int) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def measure(variant: str, *, seed: int, epochs: int) -> dict[str, Any]:
         best_epoch, best_validation = best.best_epoch + 1, max(validation)
         probabilities = model.predict(recipe.scale(test.images), batch_size=500, verbose=0)
     else:
-        from cifar_track import training
+        from cifar_track import models, training
         from cifar_track.config import load_experiment, override
 
         experiment = override(
@@ -108,7 +108,7 @@ def measure(variant: str, *, seed: int, epochs: int) -> dict[str, Any]:
         )
         fit = training.fit(experiment, data.train, data.validation, classes=100)
         best_epoch, best_validation = fit.best_epoch, fit.best_val_accuracy
-        probabilities = training.predict(fit.model, test.images)
+        probabilities = training.predict(models.for_serving(fit.model), test.images)
     return {
         "variant": variant,
         "seed": seed,
@@ -129,7 +129,11 @@ def read(file: Path) -> list[dict[str, Any]]:
 
 
 def report(results: list[dict[str, Any]]) -> str:
-    """The table of a page in Markdown: each variant over its seeds, and against the others."""
+    """The table in Markdown: each variant over its seeds, and against the others.
+
+    Args:
+        results: of runs of one number of epochs.
+    """
     of = {
         variant: sorted(
             (result for result in results if result["variant"] == variant),
@@ -148,7 +152,7 @@ def report(results: list[dict[str, Any]]) -> str:
         half = stats.t.ppf(0.975, len(reached) - 1) * stats.sem(reached)
         mean = statistics.mean(reached)
         lines.append(
-            f"| {variant} | {'/'.join(sorted({str(run['epochs']) for run in runs}))} "
+            f"| {variant} | {runs[0]['epochs']} "
             f"| {', '.join(f'{accuracy:.4f}' for accuracy in reached)} | {mean:.4f} "
             f"| {mean - half:.4f} to {mean + half:.4f} "
             f"| {statistics.mean(run['cpu_seconds'] for run in runs):,.0f} |"

@@ -9,12 +9,13 @@ BENCHMARK_STARTED when it did.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -123,38 +124,56 @@ def augmentation(count: int, epochs: int, *, by: str) -> dict[str, float]:
 
 def start_up(count: int, epochs: int) -> dict[str, float]:  # noqa: ARG001
     """From the process's start to the end of the first steps of `train`, data set and store too."""
-    import keras
-
     import cifar_track.__main__ as program
+    from cifar_track import cli
 
-    class Leave(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch: int, logs: object = None) -> None:  # noqa: ARG002
-            started = float(os.environ["BENCHMARK_STARTED"])
-            _print(
-                {
-                    "seconds": time.time() - started,
-                    "cpu_seconds": time.process_time(),
-                    "steps": batch + 1,
-                }
-            )
-            os._exit(0)
+    run = cli.run
 
-    fit: Callable[..., Any] = keras.Model.fit
+    def run_until_first_steps(arguments: Sequence[str]) -> int:
+        from cifar_track.workflow import iteration
 
-    def fit_until_first_steps(model: keras.Model, *given: Any, **named: Any) -> Any:
-        return fit(model, *given, **{**named, "callbacks": [*named["callbacks"], Leave()]})
+        load_tensorflow = iteration.load_tensorflow
 
-    keras.Model.fit = fit_until_first_steps
-    with tempfile.TemporaryDirectory() as folder:
+        def load_and_watch() -> None:  # where the program itself imports it
+            load_tensorflow()
+            _leave_after_first_steps()
+
+        iteration.load_tensorflow = load_and_watch
+        return run(arguments)
+
+    cli.run = run_until_first_steps
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(KeyboardInterrupt):
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
         dataset = [] if os.environ.get("CIFAR100_DIR") else ["--dataset", "procedural"]
         sys.argv = ["cifar_track", "train", "--experiment", "adam_bn", *dataset]
         program.main()
-    raise SystemExit("no step was made")
+    return _first_steps
+
+
+_first_steps: dict[str, float] = {}
+
+
+def _leave_after_first_steps() -> None:
+    import keras
+
+    class Leave(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: object = None) -> None:  # noqa: ARG002
+            started = float(os.environ["BENCHMARK_STARTED"])
+            _first_steps.update(
+                seconds=time.time() - started, cpu_seconds=time.process_time(), steps=batch + 1
+            )
+            raise KeyboardInterrupt
+
+    fit: Callable[..., Any] = keras.Model.fit
+
+    def watched(model: keras.Model, *given: Any, **named: Any) -> Any:
+        return fit(model, *given, **{**named, "callbacks": [*named["callbacks"], Leave()]})
+
+    keras.Model.fit = watched
 
 
 def logging(count: int, epochs: int) -> dict[str, float]:  # noqa: ARG001
-    """All that a run of 20 epochs logs but the training between, into a fresh SQLite store."""
+    """What a run of 20 epochs logs, less system metrics and training, into a fresh SQLite store."""
     from cifar_track import models, tracking, training
     from cifar_track.config import flatten, load_experiment
     from cifar_track.evaluation import evaluate

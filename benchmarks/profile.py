@@ -6,7 +6,6 @@ TF_NUM_INTRAOP_THREADS=1 OMP_NUM_THREADS=1 python -m benchmarks.profile
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import tempfile
 import time
@@ -160,5 +159,4 @@ def matrix_rate(kind: str, *, size: int = 2048, repeats: int = 20) -> float:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     main()

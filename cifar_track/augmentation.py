@@ -28,7 +28,7 @@ def augment(images: tf.Tensor, settings: Augmentation, *, seed: tf.Tensor) -> tf
     if settings == Augmentation():
         return images
     count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
-    # One call draws all five amounts of every image, between -1 and 1.
+    # One call draws all six amounts of every image, between -1 and 1.
     draws = tf.random.stateless_uniform((6, count), seed, minval=-1.0, maxval=1.0)
     flips = tf.where(draws[5] < 0.0, -1.0, 1.0) if settings.horizontal_flip else tf.ones(count)
     transforms = affine_transforms(

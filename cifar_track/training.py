@@ -23,8 +23,10 @@ from cifar_track.optimizers import build_optimizer
 # Past the last size at which one forward pass still fits a small machine, larger is not faster.
 PREDICTION_BATCH = 500
 
-# Past this, Python's share of a step is lost in the noise; a loss that is no number is seen late.
-MOST_STEPS_AT_ONCE = 32
+# TensorFlow comes back to Python, which costs 1 ms, after so many steps: a signal and a loss that
+# is no number are seen then. Of a large network each step takes long enough.
+MOST_STEPS_AT_ONCE = 8
+LARGE_NETWORK = 5_000_000  # weights; the study's CNN has at most 3 million, ResNet50 23 million
 
 EpochListener = Callable[[int, Mapping[str, float]], None]
 
@@ -86,7 +88,7 @@ def fit(
         model.load_weights(initial_weights)
     settings = experiment.training
     steps = math.ceil(len(train) / settings.batch_size)
-    steps_at_once = _steps_at_once(steps)
+    steps_at_once = 1 if model.count_params() > LARGE_NETWORK else _steps_at_once(steps)
     model.compile(
         optimizer=build_optimizer(experiment.optimizer),
         loss=keras.losses.SparseCategoricalCrossentropy(),
@@ -266,10 +268,10 @@ class _StopAtNaN(keras.callbacks.Callback):
 
 
 def _steps_at_once(steps: int) -> int:
-    """How many steps TensorFlow runs before it comes back to Python, where each costs 1 ms.
+    """How many steps TensorFlow runs before it comes back to Python.
 
     A divisor of an epoch's steps, because Keras does not cut the last execution of an epoch
-    short.
+    short: the study's 704 steps have 8, a prime number of steps only 1.
     """
     return max(count for count in range(1, MOST_STEPS_AT_ONCE + 1) if steps % count == 0)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from cifar_track import training
 from cifar_track.config import Augmentation, CifarTrackError, load_experiment, override
@@ -67,6 +68,46 @@ def test_nan_ends_a_fit_with_one_line_that_says_when(images):
     ) as caught:
         fit(images, **{"optimizer.learning_rate": 1e30})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("steps", "at_once"), [(704, 8), (150, 6), (7, 7), (1, 1), (11, 1), (101, 1), (64, 8)]
+)
+def test_an_epoch_is_a_whole_number_of_executions(steps, at_once):
+    assert training._steps_at_once(steps) == at_once
+
+
+def test_nan_is_told_by_its_step_where_each_is_an_execution(images):
+    few = Images(images.images[:11], images.labels[:11])  # a prime number of steps
+    with pytest.raises(CifarTrackError, match=r"epoch 1, step [23]; expected a number"):
+        fit(few, **{"optimizer.learning_rate": 1e30, "training.batch_size": 1})
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "kernel"),
+    [("sgd", "ResourceApplyKerasMomentum"), ("adam", "ResourceApplyAdam")],
+)
+def test_a_step_is_made_of_the_fast_kernels(images, optimizer, kernel):
+    changes = {
+        "optimizer.name": optimizer,
+        "optimizer.momentum": 0.9,
+        "model.dropout_1": 0.2,
+        "training.epochs": 1,
+    }
+    model = fit(images, **changes).model
+    batch = (tf.TensorSpec((16, 32, 32, 3), tf.float32), tf.TensorSpec((16,), tf.int64))
+    step = tf.function(model.train_step).get_concrete_function(batch)
+    kernels = set()
+    for graph in _graphs(step.graph):
+        kernels |= {operation.type for operation in graph.get_operations()}
+    wanted = {kernel, "FusedBatchNormV3", "StatelessRandomUniformFullIntV2"}
+    assert wanted <= kernels
+
+
+def _graphs(graph):
+    yield graph
+    for function in graph._functions.values():
+        yield from _graphs(function.graph)
 
 
 def test_a_pass_shows_every_image_once_whatever_the_batch(images):

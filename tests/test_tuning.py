@@ -172,6 +172,7 @@ def two_of_three_fail(job: Job, on_epoch: EpochListener) -> None:
 def check_surroundings(job: Job, on_epoch: EpochListener) -> None:
     assert os.environ["TF_NUM_INTRAOP_THREADS"] == os.environ["OMP_NUM_THREADS"]
     assert "tensorflow" not in sys.modules
+    assert tempfile.gettempdir() == str(job.images)  # gone with the search
     train = worker.open_images(job.images, "train")
     assert isinstance(train.images.base, np.memmap)
     assert train.images.dtype == np.uint8

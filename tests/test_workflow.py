@@ -48,7 +48,9 @@ def interrupted(store):
     """A search that Ctrl-C ended in the refit of its best: its run and its trials' runs."""
     from cifar_track import training
 
-    def leave(*_given, **_named):
+    def leave(*_given, on_epoch, **_named):
+        names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+        on_epoch(1, dict.fromkeys(names, 0.5))
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
@@ -160,6 +162,9 @@ def test_a_search_cut_short_in_its_refit_goes_on_with_the_refit(interrupted, tun
     run_id, before = interrupted
     assert tuned == run_id
     assert mlflow.MlflowClient().get_run(tuned).info.status == "FINISHED"
+    for name in ("train_loss", "val_accuracy"):  # its curve goes on where it stopped
+        history = mlflow.MlflowClient().get_metric_history(tuned, name)
+        assert [point.step for point in history] == [1, 2]
     # No trial was begun again, and nothing of the search's state is left.
     times = {child.info.run_id: child.info.end_time for child in before}
     assert {child.info.run_id: child.info.end_time for child in children(tuned)} == times

@@ -70,8 +70,8 @@ class Dropout(keras.layers.Dropout):
     """Keras's dropout, from 8 random bits a unit where Keras draws 32.
 
     Drawing them is what dropout costs on a CPU. A unit is dropped if its byte is below
-    256 rate + u, rounded down, with u drawn once a step between 0 and 1: so each is dropped with
-    a probability of exactly `rate`, as Keras's are, and units of one step share only the u.
+    256 rate + u, rounded down, with u drawn once a call between 0 and 1: so each is dropped with
+    a probability of exactly `rate`, as Keras's are, and units of one call share only the u.
     A noise shape takes Keras's way.
     """
 
@@ -95,11 +95,12 @@ class Dropout(keras.layers.Dropout):
         return inputs * (tf.cast(kept, inputs.dtype) * scale)
 
 
-# The fast layers, by Keras's own that they stand for.
+# The fast layers by Keras's own that they stand for, and the other way.
 _FAST: Mapping[Any, Any] = {
     keras.layers.BatchNormalization: BatchNormalization,
     keras.layers.Dropout: Dropout,
 }
+_STANDARD: Mapping[Any, Any] = {fast: standard for standard, fast in _FAST.items()}
 
 
 @contextmanager
@@ -118,7 +119,7 @@ def as_standard_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     configuration = layer.get_config()
     if "dtype" in configuration:  # a bare operation, such as a flip, has none
         configuration["dtype"] = "float32"
-    kind = {fast: standard for standard, fast in _FAST.items()}.get(type(layer), type(layer))
+    kind = _STANDARD.get(type(layer), type(layer))
     return kind.from_config(configuration)
 
 

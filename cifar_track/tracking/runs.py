@@ -73,6 +73,11 @@ class Run(RunArtifacts):
         """Log the metrics of an epoch, counted from 1; returns without waiting for the store."""
         self._writer.add(self.id, metrics, step=epoch)
 
+    def epochs_logged(self) -> int:
+        """The last epoch that the store has of this run; 0 unless it is gone on with."""
+        points = self._client.get_metric_history(self.id, "val_accuracy")
+        return max((point.step for point in points), default=0)
+
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log metrics of the whole run, or of a step; returns without waiting for the store."""
         self._writer.add(self.id, metrics, step=step or 0)

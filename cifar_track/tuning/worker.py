@@ -8,6 +8,7 @@ import gc
 import multiprocessing
 import multiprocessing.connection
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -111,20 +112,18 @@ def train_trial(job: Job, on_epoch: EpochListener) -> None:
 
 @contextlib.contextmanager
 def share_images(data: Dataset, folder: Path) -> Iterator[None]:
-    """Write the training and validation images once, for every process to map; gone afterwards."""
+    """Write the training and validation images once, for every process to map.
+
+    The folder is theirs for temporary files too, and is removed afterwards with all that is in it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    files = []
     try:
         for part, images in (("train", data.train), ("validation", data.validation)):
             for kind, array in (("images", images.images), ("labels", images.labels)):
-                files.append(folder / f"{part}_{kind}.npy")
-                np.save(files[-1], array)
+                np.save(folder / f"{part}_{kind}.npy", array)
         yield
     finally:
-        for file in files:
-            file.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def open_images(folder: Path, part: str) -> Images:
@@ -158,6 +157,8 @@ class TrialProcess:
         # Else started with the first process, and it unblocks the signals that `_held` blocks.
         resource_tracker.ensure_running()
         try:
+            # TensorFlow writes source files there, and leaves them where a process ends at once.
+            environment = {**environment, "TMPDIR": str(job.images)}
             with _held(signal.SIGINT, signal.SIGTERM), _environment(environment):
                 self._process.start()
         except BaseException:
@@ -219,7 +220,7 @@ def _run(train: TrainTrial, job: Job, connection: Connection) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     threading.Thread(target=_die_with_parent, daemon=True).start()
     _print_to(job.log)
-    gc.set_threshold(100_000, 50, 50)  # as in cifar_track.__main__
+    gc.set_threshold(100_000)  # as in cifar_track.__main__; this process trains one network
 
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
         plain = {name: float(value) for name, value in metrics.items()}

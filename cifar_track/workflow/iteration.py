@@ -131,9 +131,11 @@ def _fit_and_log(
     from cifar_track import models, training
 
     epochs = experiment.training.epochs
+    logged = run.epochs_logged()
 
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
-        run.log_epoch(epoch, metrics)
+        if epoch > logged:  # a refit that was cut short begins anew, its curve does not
+            run.log_epoch(epoch, metrics)
         show_epoch("", epoch, epochs, metrics)
 
     tell(

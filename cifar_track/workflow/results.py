@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Each pair is two figures of a megabyte; past this many runs only neighbours are drawn.
-MOST_RUNS_IN_PAIRS = 4
+MOST_RUNS_IN_PAIRS = 5
 FIGURE_DPI = 110
 
 

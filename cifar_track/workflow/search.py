@@ -65,8 +65,8 @@ def find_best_values(
 ) -> BestTrial:
     """Search the experiment's space and log what was found on the parent run.
 
-    The state is kept in a folder of the run's own until `forget_search`, so that the same command
-    goes on where a kill stopped it, be it in a trial or in the refit of the best.
+    The state is kept in a folder of the run's own until `forget_search`: the same command goes on
+    with the trial that a kill cut short, or with the refit of the best, from its first epoch.
 
     Raises:
         CifarTrackError: three trials failed in a row, or none was completed.
