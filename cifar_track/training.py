@@ -191,7 +191,9 @@ def training_batches(
         .batch(batch_size)
         .repeat()
         .enumerate()
-        .map(prepare)  # in the thread that prefetches; one more costs more than it brings
+        # In the thread that prefetches: one more costs more than it brings. Without AutoGraph,
+        # which would look for a tensor's branches for 0.2 s and leave a source file in /tmp.
+        .map(tf.autograph.experimental.do_not_convert(prepare))
         .prefetch(4)
     )
 

@@ -2,13 +2,13 @@
 
     mlflow run . -e train -P experiment=lighter
 
-Not the study's. Its networks end 20 epochs with a lower accuracy on the augmented images that they
-train on than on the plain ones that they are chosen by: they have not fitted yet, let alone
-overfitted, and rotation, zoom, shifts of a fifth and dropout after the first block are taught for
-nothing. Here the same architecture, with sizes and dropout from within the study's search space,
-the same SGD, batch and epochs see flips and shifts of a tenth alone.
+Not the study's. The network, the optimizer, the batch and the epochs are those that the search of
+`tune` settled on (seed 0, trial 4); what differs is the augmentation alone: flips, and shifts of a
+tenth either way, in place of rotation by 20 degrees, zoom of 0.2, shifts of 0.2 and flips. After
+20 epochs of those every trial was still learning: its accuracy on the augmented images that it
+trained on had stayed below 0.35, and its best epoch was among the last.
 
-Expected: above the tuned network.
+Expected: well above the tuned network, if the augmentation is what held it back.
 
 Measured: not yet.
 """
@@ -30,13 +30,13 @@ EXPERIMENT = Experiment(
     ),
     model=Model(
         "cnn",
-        filters_1=64,
-        kernel_1=3,
+        filters_1=96,
+        kernel_1=5,
         dropout_1=0.0,
-        filters_2=128,
-        kernel_2=3,
-        dropout_2=0.4,
-        dense_units=512,
+        filters_2=32,
+        kernel_2=5,
+        dropout_2=0.3,
+        dense_units=288,
         batch_normalization=True,
     ),
     optimizer=Optimizer(name="sgd", learning_rate=0.01, momentum=0.9),

@@ -157,7 +157,7 @@ class TrialProcess:
         # Else started with the first process, and it unblocks the signals that `_held` blocks.
         resource_tracker.ensure_running()
         try:
-            # TensorFlow writes source files there, and leaves them where a process ends at once.
+            # What TensorFlow and others leave there, where a process ends at once, goes with it.
             environment = {**environment, "TMPDIR": str(job.images)}
             with _held(signal.SIGINT, signal.SIGTERM), _environment(environment):
                 self._process.start()
