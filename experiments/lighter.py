@@ -5,12 +5,14 @@
 Not the study's. The network, the optimizer, the batch and the epochs are those that the search of
 `tune` settled on (seed 0, trial 4); what differs is the augmentation alone: flips, and shifts of a
 tenth either way, in place of rotation by 20 degrees, zoom of 0.2, shifts of 0.2 and flips. After
-20 epochs of those every trial was still learning: its accuracy on the augmented images that it
-trained on had stayed below 0.35, and its best epoch was among the last.
+20 epochs of those it was still learning: 0.31 right of the augmented images that it trained on, and
+its best epoch was the last.
 
 Expected: well above the tuned network, if the augmentation is what held it back.
 
-Measured: not yet.
+Measured (one seed, commit 8d9ed0c): test accuracy 0.416 (95 % interval 0.406 to 0.426), macro
+precision, recall and F1 0.439, 0.416 and 0.408; the best epoch by validation the 18th. The tuned
+network's refit, from the same seed, reached 0.349.
 """
 
 from cifar_track.config import Augmentation, Data, Experiment, Model, Optimizer, Training

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import re
 import shlex
@@ -123,6 +124,15 @@ class TestEntryPoints:
         assert asked == []
 
 
+def assert_benchmark_takes(module, options):
+    found = importlib.util.find_spec(module)
+    if found.submodule_search_locations:
+        found = importlib.util.find_spec(f"{module}.__main__")
+    program = Path(found.origin).read_text(encoding="utf-8")
+    taken = set(re.findall(r'add_argument\("(--\w+)"', program))
+    assert {option for option in options if option.startswith("--")} <= taken
+
+
 class TestReadme:
     def test_it_shows_every_entry_point(self):
         shown = " ".join(readme_commands())
@@ -153,9 +163,22 @@ class TestReadme:
                 assert run_entry_point(given["entry_point"], parameters) == 0, command
             elif words[:3] == ["python", "-m", "cifar_track"]:
                 assert cli.run(words[3:]) == 0, command
+            elif words[:2] == ["python", "-m"]:
+                assert_benchmark_takes(words[2], words[3:])
             else:
                 assert words[0] in {".", "export", "pytest", "python3", "mlflow", "docker"}, command
         assert {"mlflow", "python", "pytest"} <= seen
+
+    def test_the_benchmarks_page_has_commands_that_make_sense(self):
+        page = (REPOSITORY / "benchmarks" / "README.md").read_text(encoding="utf-8")
+        commands = re.findall(r"python -m (benchmarks\S*)([^#\n]*)", page)
+        assert {module for module, _ in commands} == {
+            "benchmarks",
+            "benchmarks.accuracy",
+            "benchmarks.profile",
+        }
+        for module, options in commands:
+            assert_benchmark_takes(module, shlex.split(options))
 
     def test_the_tests_run_in_ci_by_its_own_command(self):
         [command] = [c.strip() for c in readme_commands() if c.strip().endswith(" pytest")]
