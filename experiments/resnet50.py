@@ -14,8 +14,8 @@ random weights, `-P weights=PATH` from a file.
 
 Expected: with ImageNet weights above the tuned network; from random weights, below it.
 
-Measured (one seed, commit 145afba): from random weights, test accuracy 0.225 (95 % interval 0.217 to
-0.233), the last epoch the best; with ImageNet weights, not here, for want of the file.
+Measured (one seed, commit 145afba): from random weights, test accuracy 0.225 (95 % interval 0.217
+to 0.233), the last epoch the best; with ImageNet weights, not here, for want of the file.
 """
 
 from cifar_track.config import Augmentation, Data, Experiment, Model, Optimizer, Training
