@@ -11,10 +11,10 @@ the test images; here the choice is made on images held out of the training set
 
 Expected: at or above the study's 0.46.
 
-Measured (one seed, commits 245b4a6 and, for the refit, 6536bf4): test accuracy 0.349 (95 %
-interval 0.340 to 0.358), macro precision, recall and F1 0.392, 0.349 and 0.338; the refit's last
-epoch was its best. Trials 0 to 4 reached 0.328, 0.306, 0.320, 0.329 and 0.357 by validation. That is below the
-study: 20 epochs are too few for this augmentation, as the page `lighter` shows.
+Measured (one seed, commits 245b4a6 and, for the refit, 6536bf4): test accuracy 0.349 (95 % interval
+0.340 to 0.358), macro precision, recall and F1 0.392, 0.349 and 0.338; the refit's last epoch was
+its best. Trials 0 to 4 reached 0.328, 0.306, 0.320, 0.329 and 0.357 by validation. That is below
+the study: 20 epochs are too few for this augmentation, as the page `lighter` shows.
 """
 
 from cifar_track.config import (
