@@ -22,13 +22,9 @@ from typing import Any
 
 from scipy import stats
 
+from cifar_track.tuning.resources import worker_environment
+
 VARIANTS = ("recipe", "float32", "bfloat16")
-ONE_THREAD = {
-    "TF_NUM_INTRAOP_THREADS": "1",
-    "TF_NUM_INTEROP_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-}
 
 
 def main() -> None:
@@ -58,7 +54,7 @@ def main() -> None:
                         *("--output", given.output, "--epochs", str(given.epochs)),
                         *("--one", variant, str(seed)),
                     ],
-                    env={**os.environ, **ONE_THREAD},
+                    env={**os.environ, **worker_environment(threads=1, device=None)},
                     check=True,
                 )
     print(report([line for line in read(given.output) if line["epochs"] == given.epochs]))
