@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import statistics
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from cifar_track.tuning.resources import (
     default_workers,
     devices,
     usable_cores,
+    worker_cores,
     worker_environment,
 )
 
@@ -47,48 +49,66 @@ def main() -> None:
 
 def measure_round(*, images: int, workers: int, threads: int) -> dict[str, list[Result]]:
     """One measurement of each, the recipe next to what is compared with it."""
-    as_trial = worker_environment(threads=threads, device=None)
 
-    def alone(name: str, environment: Mapping[str, str]) -> list[Result]:
-        return together(name, 1, images=images, environment=environment)
+    def plain(name: str) -> list[Result]:
+        return together([start(name, images=images, environment={})])
 
+    def trials(name: str, count: int = 1) -> list[Result]:
+        """Each with the threads, the cores and the device that a search gives a trial."""
+        return together(
+            [
+                start(
+                    name,
+                    images=images,
+                    environment=worker_environment(
+                        threads=threads, device=gpus[slot % len(gpus)] if gpus else None
+                    ),
+                    cores=worker_cores(slot, workers=workers, threads=threads),
+                )
+                for slot in range(count)
+            ]
+        )
+
+    gpus = devices()
     return {
-        "recipe": alone("recipe", {}),
-        "ours": alone("ours", as_trial),
-        "ours-all": together("ours", workers, images=images, environment=as_trial),
-        "ours-float32": alone("ours-float32", as_trial),
-        "augmentation-recipe": alone("augmentation-recipe", as_trial),
-        "augmentation-ours": alone("augmentation-ours", as_trial),
-        "start-up": alone("start-up", {}),
-        "logging": alone("logging", {}),
+        "recipe": plain("recipe"),
+        "ours": trials("ours"),
+        "ours-all": trials("ours", workers),
+        "ours-float32": trials("ours-float32"),
+        "augmentation-recipe": trials("augmentation-recipe"),
+        "augmentation-ours": trials("augmentation-ours"),
+        "start-up": plain("start-up"),
+        "logging": plain("logging"),
     }
 
 
-def together(
-    name: str, processes: int, *, images: int, environment: Mapping[str, str]
-) -> list[Result]:
-    """Measure in several processes at once, each on a device of its own where there are any."""
+def start(
+    name: str, *, images: int, environment: Mapping[str, str], cores: Sequence[int] = ()
+) -> subprocess.Popen[str]:
+    """Start one measurement in a process of its own, on those cores or on any."""
     assert name in MEASUREMENTS
-    gpus = devices()
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.processes", name, "--images", str(images)],
-            env={
-                **os.environ,
-                "TF_CPP_MIN_LOG_LEVEL": "3",
-                "BENCHMARK_STARTED": str(time.time()),
-                **({"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {}),
-                **environment,
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        for number in range(processes)
-    ]
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "benchmarks.processes", name, "--images", str(images)),
+            *("--cores", *map(str, cores)),
+        ],
+        env={
+            **os.environ,
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "BENCHMARK_STARTED": str(time.time()),
+            **environment,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def together(started: Sequence[subprocess.Popen[str]]) -> list[Result]:
+    """Wait for measurements that run at once."""
     outputs = [process.communicate()[0] for process in started]
     if any(process.returncode for process in started):
-        raise SystemExit(f"{name} failed; run: python -m benchmarks.processes {name}")
+        raise SystemExit(f"a measurement failed; run: {shlex.join(map(str, started[0].args))}")
     return [json.loads(output.splitlines()[-1]) for output in outputs]
 
 

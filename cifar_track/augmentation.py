@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import math
-
-import tensorflow as tf
+import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from cifar_track.config import Augmentation
 
+# One image is too small to share; its threads would only wait for one another.
+cv2.setNumThreads(1)
 
-def augment(images: tf.Tensor, settings: Augmentation, *, seed: tf.Tensor) -> tf.Tensor:
+
+def augment(
+    images: NDArray[np.uint8], settings: Augmentation, *, rng: np.random.Generator
+) -> NDArray[np.float32]:
     """Flip, rotate, zoom and shift every image by amounts of its own, in one resampling.
 
     The ranges, the order and the filling are those of Keras's `ImageDataGenerator`: zoom about
@@ -19,25 +24,22 @@ def augment(images: tf.Tensor, settings: Augmentation, *, seed: tf.Tensor) -> tf
     Args:
         images: uint8 (N, H, W, 3).
         settings: the ranges.
-        seed: int64 (2,); the same seed gives the same images.
+        rng: what the amounts are drawn from; in the same state it gives the same images.
 
     Returns:
         float32 (N, H, W, 3) in 0..255.
     """
-    images = tf.cast(images, tf.float32)
     if settings == Augmentation():
-        return images
-    count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
-    # One call draws all six amounts of every image, between -1 and 1.
-    draws = tf.random.stateless_uniform((6, count), seed, minval=-1.0, maxval=1.0)
-    flips = tf.where(draws[5] < 0.0, -1.0, 1.0) if settings.horizontal_flip else tf.ones(count)
+        return images.astype(np.float32)
+    count, height, width, _ = images.shape
+    rotation, shift_y, shift_x, zoom_y, zoom_x, side = rng.uniform(-1.0, 1.0, (6, count))
     transforms = affine_transforms(
-        rotation=draws[0] * math.radians(settings.rotation),
-        shift_y=draws[1] * settings.height_shift * height,
-        shift_x=draws[2] * settings.width_shift * width,
-        zoom_y=1.0 + draws[3] * settings.zoom,
-        zoom_x=1.0 + draws[4] * settings.zoom,
-        flip=flips,
+        rotation=rotation * np.radians(settings.rotation),
+        shift_y=shift_y * settings.height_shift * height,
+        shift_x=shift_x * settings.width_shift * width,
+        zoom_y=1.0 + zoom_y * settings.zoom,
+        zoom_x=1.0 + zoom_x * settings.zoom,
+        flip=np.where(settings.horizontal_flip & (side < 0.0), -1.0, 1.0),
         size=(height, width),
     )
     return resample(images, transforms)
@@ -45,14 +47,14 @@ def augment(images: tf.Tensor, settings: Augmentation, *, seed: tf.Tensor) -> tf
 
 def affine_transforms(
     *,
-    rotation: tf.Tensor,
-    shift_y: tf.Tensor,
-    shift_x: tf.Tensor,
-    zoom_y: tf.Tensor,
-    zoom_x: tf.Tensor,
-    flip: tf.Tensor,
+    rotation: NDArray[np.float64],
+    shift_y: NDArray[np.float64],
+    shift_x: NDArray[np.float64],
+    zoom_y: NDArray[np.float64],
+    zoom_x: NDArray[np.float64],
+    flip: NDArray[np.float64],
     size: tuple[int, int],
-) -> tf.Tensor:
+) -> NDArray[np.float64]:
     """Compose each image's flip, zoom, shift and rotation into one map of output to input pixels.
 
     With (y, x) counted from the centre of the image, an output pixel shows the input at
@@ -68,33 +70,38 @@ def affine_transforms(
         size: height and width in pixels.
 
     Returns:
-        float32 (N, 8), the rows that `tf.raw_ops.ImageProjectiveTransformV3` takes.
+        float64 (N, 2, 3): the input's x and y are each a row times the output's (x, y, 1).
     """
-    cosine, sine = tf.cos(rotation), tf.sin(rotation)
+    cosine, sine = np.cos(rotation), np.sin(rotation)
     center_y, center_x = (size[0] - 1) / 2, (size[1] - 1) / 2
     x_by_x, x_by_y = cosine * zoom_x * flip, sine * zoom_y
     y_by_x, y_by_y = -sine * zoom_x * flip, cosine * zoom_y
     x_offset = sine * shift_y + cosine * shift_x + center_x - x_by_x * center_x - x_by_y * center_y
     y_offset = cosine * shift_y - sine * shift_x + center_y - y_by_x * center_x - y_by_y * center_y
-    zero = tf.zeros_like(cosine)
-    return tf.stack([x_by_x, x_by_y, x_offset, y_by_x, y_by_y, y_offset, zero, zero], axis=1)
+    rows = np.array([[x_by_x, x_by_y, x_offset], [y_by_x, y_by_y, y_offset]])
+    return np.ascontiguousarray(rows.transpose(2, 0, 1))
 
 
-def resample(images: tf.Tensor, transforms: tf.Tensor) -> tf.Tensor:
+def resample(images: NDArray[np.uint8], transforms: NDArray[np.float64]) -> NDArray[np.float32]:
     """Each image seen through its transform; bilinear, the nearest edge's colour outside.
 
     Args:
-        images: float32 (N, H, W, 3).
-        transforms: float32 (N, 8), as `affine_transforms` gives them.
+        images: uint8 (N, H, W, 3).
+        transforms: float64 (N, 2, 3), as `affine_transforms` gives them.
 
     Returns:
-        float32 (N, H, W, 3).
+        float32 (N, H, W, 3), not rounded.
     """
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=transforms,
-        output_shape=images.shape[1:3],  # known, so that all later shapes are
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="NEAREST",
-    )
+    seen = np.empty(images.shape, np.float32)
+    size = images.shape[2], images.shape[1]
+    # One image after another, whose float32 copy fits the fastest cache.
+    for image, transform, into in zip(images, transforms, seen, strict=True):
+        cv2.warpAffine(
+            image.astype(np.float32),
+            transform,
+            size,
+            dst=into,
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+    return seen

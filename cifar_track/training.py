@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -172,29 +173,37 @@ def training_batches(
     Returns:
         Batches of float32 (N, 32, 32, 3) in 0..255 and int64 (N,).
     """
+    steps = math.ceil(len(images) / batch_size)
 
-    def read(indices: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        return images.images[indices], images.labels[indices]
+    @functools.lru_cache(maxsize=1)
+    def order(epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng((seed, epoch, 0)).permutation(len(images))
 
-    def prepare(step: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        batch, labels = tf.numpy_function(read, [indices], (tf.uint8, tf.int64), stateful=False)
-        batch.set_shape((None, *images.images.shape[1:]))
-        labels.set_shape((None,))
-        # Seeded by the step, so that the transforms do not depend on which thread makes them.
-        return augment(
-            batch, augmentation, seed=tf.stack([tf.constant(seed, tf.int64), step])
-        ), labels
+    def prepare(step: np.int64) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        # Of the step alone, so that a batch does not depend on which thread makes it.
+        epoch, batch = divmod(int(step), steps)
+        drawn = order(epoch)[batch * batch_size : (batch + 1) * batch_size]
+        rng = np.random.default_rng((seed, epoch, 1 + batch))
+        return augment(images.images[drawn], augmentation, rng=rng), images.labels[drawn]
 
+    def read(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        batch, labels = tf.numpy_function(prepare, [step], (tf.float32, tf.int64), stateful=False)
+        return (
+            tf.ensure_shape(batch, (None, *images.images.shape[1:])),
+            tf.ensure_shape(labels, (None,)),
+        )
+
+    # In the thread that prefetches: one more costs more than it brings. Without AutoGraph, which
+    # would look for a tensor's branches for 0.2 s and leave a source file in /tmp.
+    read_without_autograph = tf.autograph.experimental.do_not_convert(read)
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.experimental_optimization.apply_default_optimizations = False
     return (
-        tf.data.Dataset.range(len(images))
-        .shuffle(len(images), seed=seed, reshuffle_each_iteration=True)
-        .batch(batch_size)
-        .repeat()
-        .enumerate()
-        # In the thread that prefetches: one more costs more than it brings. Without AutoGraph,
-        # which would look for a tensor's branches for 0.2 s and leave a source file in /tmp.
-        .map(tf.autograph.experimental.do_not_convert(prepare))
+        tf.data.Dataset.range(tf.int64.max)
+        .map(read_without_autograph)
         .prefetch(4)
+        .with_options(options)
     )
 
 

@@ -47,6 +47,21 @@ def test_units_are_dropped_independently_of_their_place_and_of_each_other():
         assert abs(correlation) < 5 / np.sqrt(a.size), axis
 
 
+def test_any_two_of_seven_units_are_dropped_independently():
+    # The bytes of a unit and of the two whose exclusive or it is lie a seventh of the units apart.
+    units, rate = 7 * 4 * 1000 - 4, 0.3
+    layer = Dropout(rate, seed=7)
+    masks = np.stack([dropped(layer, tf.ones((1, units)))[0] for _ in range(60)])
+    sevenths = np.pad(masks, ((0, 0), (0, 4))).reshape(60, 7, -1)[:, :, :-4]
+    correlations = np.corrcoef(sevenths.swapaxes(0, 1).reshape(7, -1)) - np.eye(7)
+    assert np.abs(correlations).max() < 5 / np.sqrt(sevenths[:, 0].size)
+    # So the number dropped in a call varies as independent units' does, u's share included.
+    layer = Dropout(0.25, seed=8)  # 64 of 256: u adds nothing
+    counts = [dropped(layer, tf.ones((1, units))).sum() for _ in range(400)]
+    ratio = np.var(counts, ddof=1) / (units * 0.25 * 0.75)
+    assert stats.chi2.ppf(1e-4, 399) < 399 * ratio < stats.chi2.ppf(1 - 1e-4, 399)
+
+
 def test_what_is_kept_is_scaled_as_keras_does_and_gradients_pass_where_units_did():
     inputs = tf.random.stateless_normal((32, 9), seed=(0, 1)) + 10.0
     layer = Dropout(0.4, seed=3)

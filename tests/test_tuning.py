@@ -653,6 +653,51 @@ def test_each_worker_has_its_threads_and_its_device() -> None:
     assert "CUDA_VISIBLE_DEVICES" not in resources.worker_environment(threads=3, device=None)
 
 
+def test_workers_that_share_out_all_cores_keep_to_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resources, "devices", lambda: ())
+    monkeypatch.setattr(resources, "_control_groups", lambda controller: [])
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {7, 2, 5, 4})
+
+    def cores(workers: int, threads: int) -> list[tuple[int, ...]]:
+        return [
+            resources.worker_cores(slot, workers=workers, threads=threads)
+            for slot in range(workers)
+        ]
+
+    assert cores(4, 1) == [(2,), (4,), (5,), (7,)]
+    assert cores(2, 2) == [(2, 4), (5, 7)]
+    # Who leaves cores over, has more threads than cores or is alone, goes where there is room.
+    assert cores(3, 1) == [(), (), ()]
+    assert cores(8, 1) == [()] * 8
+    assert cores(1, 4) == [()]
+    monkeypatch.setattr(resources, "usable_cores", lambda: 2)  # a quota on time
+    assert cores(4, 1) == [()] * 4
+    monkeypatch.undo()
+    monkeypatch.setattr(resources, "devices", lambda: ("0",))
+    every = len(os.sched_getaffinity(0))
+    assert resources.worker_cores(0, workers=every, threads=1) == ()
+
+
+def tell_cores(job: Job, on_epoch: EpochListener) -> None:
+    report(job, on_epoch)
+    own = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+    (job.images.parent / f"cores_{job.number}").write_text(own)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores to share out")
+def test_two_workers_on_two_cores_run_on_one_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = set(sorted(os.sched_getaffinity(0))[:2])
+    monkeypatch.setattr(resources, "_control_groups", lambda controller: [])
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: pair)
+    run_search(tmp_path, experiment=searching(trials=4), train=tell_cores, workers=2)
+    told = {file.read_text() for file in tmp_path.glob("cores_*")}
+    assert told == {str(core) for core in pair}
+
+
 def test_a_search_does_not_need_the_main_thread(tmp_path: Path) -> None:
     results: list[tuning.SearchResult] = []
     thread = threading.Thread(

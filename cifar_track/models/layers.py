@@ -67,12 +67,13 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 
 class Dropout(keras.layers.Dropout):
-    """Keras's dropout, from 8 random bits a unit where Keras draws 32.
+    """Keras's dropout, from 3 or 4 random bits a unit where Keras draws 32.
 
-    Drawing them is what dropout costs on a CPU. A unit is dropped if its byte is below
-    256 rate + u, rounded down, with u drawn once a call between 0 and 1: so each is dropped with
-    a probability of exactly `rate`, as Keras's are, and units of one call share only the u.
-    A noise shape takes Keras's way.
+    Drawing them is what dropout costs on a CPU. Each unit has a byte, and is dropped if that is
+    below 256 rate + u, rounded down, with u drawn once a call between 0 and 1: so with a
+    probability of exactly `rate`, as Keras's are. Of each seven bytes three are drawn and four are
+    exclusive ors of those: any two are independent, so that the number of units dropped also
+    varies as Keras's does; three may not be. A noise shape takes Keras's way.
     """
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:  # noqa: FBT001, FBT002
@@ -80,19 +81,36 @@ class Dropout(keras.layers.Dropout):
         if not training or self.noise_shape is not None or not 0 < self.rate < 255 / 256:
             return super().call(inputs, training=training)
         units = tf.size(inputs)
-        words = tf.random.stateless_uniform(
-            [units // 4 + 2],  # four units a word; what is left over; u
+        block = units // (7 * 4) + 1  # in words of four bytes
+        drawn = tf.random.stateless_uniform(
+            [3 * block + 1],
             tf.cast(self.seed_generator.next(), tf.int32),
             minval=None,
             maxval=None,
             dtype=tf.uint32,
             alg="philox",
         )
-        draws = tf.reshape(tf.bitcast(words[1:], tf.uint8), [-1])[:units]
-        u = tf.cast(words[0], tf.float32) * 2.0**-32
-        kept = tf.reshape(draws, tf.shape(inputs)) >= tf.cast(256 * self.rate + u, tf.uint8)
-        scale = tf.cast(1 / (1 - self.rate), inputs.dtype)
-        return inputs * (tf.cast(kept, inputs.dtype) * scale)
+        a, b, c = tf.unstack(tf.reshape(drawn[:-1], (3, block)))
+        words = tf.stack([a, b, c, a ^ b, a ^ c, b ^ c, a ^ b ^ c])
+        draws = tf.reshape(tf.bitcast(words, tf.uint8), (-1,))
+        u = tf.cast(drawn[-1], tf.float32) * 2.0**-32
+        kept = draws >= tf.cast(256 * self.rate + u, tf.uint8)
+        scales = _where(kept, 1 / (1 - self.rate), inputs.dtype)
+        return inputs * tf.reshape(scales[:units], tf.shape(inputs))
+
+
+def _where(condition: tf.Tensor, value: float, dtype: tf.DType) -> tf.Tensor:
+    """A value above 0 where a condition holds, else 0; an even number of them.
+
+    Whole numbers of 32 bits are what a CPU multiplies fastest: the bits of the value, or of two of
+    its copies at once, are multiplied by 1 or 0.
+    """
+    if dtype.size == 2:
+        pairs = tf.reshape(tf.cast(condition, tf.int16), (-1, 2))
+        bits = tf.cast(tf.bitcast(tf.constant(value, dtype), tf.int16), tf.int32)
+        return tf.reshape(tf.bitcast(tf.bitcast(pairs, tf.int32) * bits, dtype), (-1,))
+    bits = tf.bitcast(tf.constant(value, dtype), tf.int32)
+    return tf.bitcast(tf.cast(condition, tf.int32) * bits, dtype)
 
 
 # The fast layers by Keras's own that they stand for, and the other way.

@@ -26,11 +26,7 @@ def default_workers() -> int:
 
 def usable_cores() -> int:
     """Cores this process may use, by its affinity and by the quota of its control groups."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS
-        cores = os.cpu_count() or 1
-    quotas = [cores]
+    quotas = [len(_cores())]
     for folder in _control_groups("cpu"):
         words = _words(folder / "cpu.max")  # version 2: quota and period in one file
         if not words:
@@ -38,6 +34,19 @@ def usable_cores() -> int:
         if len(words) == 2 and words[0].isdigit() and words[1].isdigit():
             quotas.append(math.ceil(int(words[0]) / int(words[1])))
     return max(1, min(quotas))
+
+
+def worker_cores(slot: int, *, workers: int, threads: int) -> tuple[int, ...]:
+    """The cores that a worker keeps to, counted from `slot` 0; none where it may use any.
+
+    Kept there, it finds its data in their caches. Only where the workers share out all cores among
+    them: who has fewer, or a quota of their time, had better go where there is room.
+    """
+    cores = _cores()
+    shared_out = workers > 1 and workers * threads == len(cores) == usable_cores()
+    if not shared_out or devices() or not hasattr(os, "sched_setaffinity"):
+        return ()
+    return cores[slot * threads : (slot + 1) * threads]
 
 
 def free_memory() -> int:
@@ -86,6 +95,14 @@ def worker_environment(*, threads: int, device: str | None) -> dict[str, str]:
     if device is not None:
         environment["CUDA_VISIBLE_DEVICES"] = device
     return environment
+
+
+def _cores() -> tuple[int, ...]:
+    """The numbers of the cores that this process may use by its affinity."""
+    try:
+        return tuple(sorted(os.sched_getaffinity(0)))
+    except AttributeError:  # macOS
+        return tuple(range(os.cpu_count() or 1))
 
 
 def _nvidia_count() -> int:

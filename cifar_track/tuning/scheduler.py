@@ -112,8 +112,12 @@ class Scheduler:
                 slot = min(slots)
                 slots.remove(slot)
                 device = devices[slot % len(devices)] if devices else None
-                environment = resources.worker_environment(threads=threads, device=device)
-                self._start(trial, slot=slot, environment=environment)
+                self._start(
+                    trial,
+                    slot=slot,
+                    environment=resources.worker_environment(threads=threads, device=device),
+                    cores=resources.worker_cores(slot, workers=workers, threads=threads),
+                )
             if not self._running:
                 return
             self._hear()
@@ -159,7 +163,9 @@ class Scheduler:
                     self._listener.trial_ended(running.number, running.result("stopped"))
             raise
 
-    def _start(self, trial: Any, *, slot: int, environment: dict[str, str]) -> None:
+    def _start(
+        self, trial: Any, *, slot: int, environment: dict[str, str], cores: tuple[int, ...]
+    ) -> None:
         chosen = trial.hyperparameters.values
         running = _Running(
             trial=trial,
@@ -171,7 +177,9 @@ class Scheduler:
         self._running.append(running)
         self._listener.trial_started(running.number, running.values)
         try:
-            running.process = TrialProcess(self._train, self._job(running), environment=environment)
+            running.process = TrialProcess(
+                self._train, self._job(running), environment=environment, cores=cores
+            )
         except OSError as error:
             self._end(running, error=f"the trial's process could not be started: {error}")
 

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
@@ -139,18 +139,26 @@ def open_images(folder: Path, part: str) -> Images:
 class TrialProcess:
     """A trial's process, from its start to its end, seen from its parent."""
 
-    def __init__(self, train: TrainTrial, job: Job, *, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        train: TrainTrial,
+        job: Job,
+        *,
+        environment: Mapping[str, str],
+        cores: Collection[int] = (),
+    ) -> None:
         """Start it.
 
         Args:
             train: what it runs; pickled by its name.
             job: its argument.
             environment: variables it has beside its parent's.
+            cores: the numbers of the cores that it keeps to; none for any.
         """
         context = multiprocessing.get_context("spawn")
         self.connection, its_end = context.Pipe(duplex=False)
         self._process = context.Process(
-            target=_run, args=(train, job, its_end), name=f"trial {job.number}", daemon=True
+            target=_run, args=(train, job, its_end, cores), name=f"trial {job.number}", daemon=True
         )
         self._log = job.log
         self._started = time.monotonic()
@@ -213,8 +221,10 @@ def wait_for_reports(processes: Mapping[Connection, Any]) -> list[Connection]:
     return [connection for connection in processes if connection in ready]
 
 
-def _run(train: TrainTrial, job: Job, connection: Connection) -> None:
+def _run(train: TrainTrial, job: Job, connection: Connection, cores: Collection[int]) -> None:
     """The main function of a trial's process."""
+    if cores:  # before any thread is started, which would not hear of it
+        os.sched_setaffinity(0, cores)
     # Blocked by the parent while it started this process, so that it inherits the mask. SIGINT
     # stays blocked: a Ctrl-C reaches the whole group, and the parent alone answers it.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
