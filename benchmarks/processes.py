@@ -26,6 +26,9 @@ BATCH = 64
 WARM_UP_EPOCHS = 1
 TRIAL_EPOCHS = 20
 TRAINING_IMAGES = 45_000
+VALIDATION_SHARE = 9  # one image to validate by for so many to train on
+# Half an epoch's steps, so that as many of them are one execution as in a real one.
+IMAGES = 22_528
 
 
 class Stopwatch:
@@ -73,29 +76,53 @@ def recipe(count: int, epochs: int) -> dict[str, float]:
     each = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda *_: watch.reset(), on_epoch_end=lambda *_: watch.lap()
     )
-    study.fit(study.build(), data.images, data.labels, epochs=epochs, seed=0, callbacks=[each])
-    return watch.rates(count, skip=WARM_UP_EPOCHS)
+    started = time.time()
+    model = study.build()
+    study.fit(model, data.images, data.labels, epochs=epochs, seed=0, callbacks=[each])
+    rates = watch.rates(count, skip=WARM_UP_EPOCHS)
+    rates |= _start(started, count, epochs, rates)
+    held_out = study.scale(data.images[: count // VALIDATION_SHARE])
+    labels = data.labels[: len(held_out)]
+    # As `fit` validates: in Keras's batches of 32.
+    return rates | _validation(len(held_out), lambda: model.evaluate(held_out, labels, verbose=0))
 
 
 def ours(count: int, epochs: int, *, precision: str) -> dict[str, float]:
     """The same network, trained as a trial of a search is."""
     from cifar_track import training
     from cifar_track.config import load_experiment, override
+    from cifar_track.data import Images
 
     experiment = override(
         load_experiment("tune"), {"training.precision": precision, "training.epochs": epochs}
     )
     data, watch = images(count), Stopwatch()
-    # One image to validate by: the recipe has none.
-    training.fit(experiment, data, images(1), classes=100, on_epoch=lambda *_: watch.lap())
+    # One image to validate by: validation has a figure of its own.
+    fit = training.fit(experiment, data, images(1), classes=100, on_epoch=lambda *_: watch.lap())
     rates = watch.rates(count, skip=WARM_UP_EPOCHS)
-    epoch = count / rates["images_per_wall_second"]
+    rates |= _start(float(os.environ["BENCHMARK_STARTED"]), count, epochs, rates)
+    held_out = Images(*(part[: count // VALIDATION_SHARE] for part in (data.images, data.labels)))
+    batches = training.validation_batches(held_out)
     return {
         **rates,
-        # What a trial's process takes beside its epochs: its start, its imports, its first step.
-        "start_seconds": time.time() - float(os.environ["BENCHMARK_STARTED"]) - epochs * epoch,
+        **_validation(len(held_out), lambda: fit.model.evaluate(batches, verbose=0)),
         "bfloat16": float(training.resolve_precision(experiment.training) == "bfloat16"),
     }
+
+
+def _start(started: float, count: int, epochs: int, rates: dict[str, float]) -> dict[str, float]:
+    """What a trial takes beside its epochs: for ours its process, for both the first step."""
+    epoch = count / rates["images_per_wall_second"]
+    return {"start_seconds": time.time() - started - epochs * epoch}
+
+
+def _validation(count: int, evaluate: Callable[[], object]) -> dict[str, float]:
+    evaluate()  # traces
+    watch = Stopwatch()
+    for _ in range(2):
+        evaluate()
+        watch.lap()
+    return {"validated_per_wall_second": watch.rates(count)["images_per_wall_second"]}
 
 
 def augmentation(count: int, epochs: int, *, by: str) -> dict[str, float]:
@@ -231,7 +258,7 @@ def main() -> None:
     """Measure one thing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=MEASUREMENTS)
-    parser.add_argument("--images", type=int, default=11_200)
+    parser.add_argument("--images", type=int, default=IMAGES)
     parser.add_argument("--epochs", type=int, default=WARM_UP_EPOCHS + 1)
     parser.add_argument("--cores", type=int, nargs="*", default=[], help="keep to these")
     given = parser.parse_args()

@@ -38,8 +38,7 @@ PARTS = (
     ("dropout, the rest", r"_dropout"),
     ("dense layers", r"/(dense|classes)_?\d*/"),
     ("optimizer", r"/(sgd|adam)_?\d*/"),
-    ("augmentation", r"ImageProjectiveTransform|^Cast|StatelessRandomUniform:"),
-    ("reading and batching", r"Iterator|PyFunc"),
+    ("reading and augmentation", r"Iterator|PyFunc"),
 )
 # The threads wait in these, or the work is in what they call.
 WAITING = re.compile(

@@ -12,6 +12,7 @@ from typing import NoReturn
 # What `import` calls the packages of pyproject.toml.
 PACKAGES = (
     "click",
+    "cv2",
     "filelock",
     "keras",
     "keras_tuner",

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from cifar_track import training
+from cifar_track.augmentation import augment
 from cifar_track.config import Augmentation, CifarTrackError, load_experiment, override
 from cifar_track.data import Images
 
@@ -131,6 +132,19 @@ def test_passes_differ_from_each_other_and_repeat_by_seed(images):
     assert first != second
     assert order(0) == [first, second]
     assert order(1)[0] != first
+
+
+def test_every_epoch_has_an_order_and_transforms_of_its_own(images, monkeypatch):
+    seen = []
+
+    def watched(batch, settings, *, rng):
+        seen.append((batch.tobytes(), rng.bit_generator.state["state"]["state"]))
+        return augment(batch, settings, rng=rng)
+
+    monkeypatch.setattr(training, "augment", watched)
+    fit(images, page="tune", **{"training.epochs": 3, "training.batch_size": 50})
+    batches, states = zip(*seen[:6], strict=True)  # what is prefetched comes after
+    assert len(set(batches)) == len(set(states)) == 6
 
 
 def test_images_are_read_from_a_mapped_file_in_place(images, tmp_path):
