@@ -137,6 +137,7 @@ def report(rounds: Sequence[Mapping[str, list[Result]]], *, workers: int, thread
     recipe_cpu = figures("recipe", "images_per_cpu_second")
     recipe_wall = figures("recipe", "images_per_wall_second")
     validated = TRAINING_IMAGES // VALIDATION_SHARE
+    trial = f"{TRIAL_EPOCHS} epochs of {TRAINING_IMAGES:,} + {validated:,} images"
     recipe_trials, trials = (
         [sum(trials_an_hour(process) for process in measured[name]) for measured in rounds]
         for name in ("recipe", "ours-all")
@@ -156,7 +157,7 @@ def report(rounds: Sequence[Mapping[str, list[Result]]], *, workers: int, thread
         training_row(f"(c) ours, {workers} processes at once", "ours-all"),
         training_row("(b) in float32", "ours-float32"),
         "",
-        f"| {TRIAL_EPOCHS} epochs of {TRAINING_IMAGES:,} + {validated:,} images | an hour | × (a) |",
+        f"| {trial} | trials an hour | × (a) |",
         "|---|---|---|",
         trials_row("(a) one after the other in one process", recipe_trials),
         trials_row(f"(c) {workers} at once, a process each", trials),
