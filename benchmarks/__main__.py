@@ -113,8 +113,9 @@ def start(
 def together(started: Sequence[subprocess.Popen[str]]) -> list[Result]:
     """Wait for measurements that run at once."""
     outputs = [process.communicate()[0] for process in started]
-    if any(process.returncode for process in started):
-        raise SystemExit(f"a measurement failed; run: {shlex.join(map(str, started[0].args))}")
+    for process in started:
+        if process.returncode:
+            raise SystemExit(f"a measurement failed; run: {shlex.join(map(str, process.args))}")
     return [json.loads(output.splitlines()[-1]) for output in outputs]
 
 

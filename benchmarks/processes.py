@@ -80,11 +80,18 @@ def recipe(count: int, epochs: int) -> dict[str, float]:
     model = study.build()
     study.fit(model, data.images, data.labels, epochs=epochs, seed=0, callbacks=[each])
     rates = watch.rates(count, skip=WARM_UP_EPOCHS)
-    rates |= _start(started, count, epochs, rates)
+    ended = time.time()
     held_out = study.scale(data.images[: count // VALIDATION_SHARE])
     labels = data.labels[: len(held_out)]
-    # As `fit` validates: in Keras's batches of 32.
-    return rates | _validation(len(held_out), lambda: model.evaluate(held_out, labels, verbose=0))
+
+    def validate() -> None:  # as `fit` does, in Keras's batches of 32
+        model.evaluate(held_out, labels, verbose=0)
+
+    return {
+        **rates,
+        "start_seconds": ended - started - epochs * count / rates["images_per_wall_second"],
+        "validated_per_wall_second": _validation_rate(len(held_out), validate),
+    }
 
 
 def ours(count: int, epochs: int, *, precision: str) -> dict[str, float]:
@@ -96,33 +103,34 @@ def ours(count: int, epochs: int, *, precision: str) -> dict[str, float]:
     experiment = override(
         load_experiment("tune"), {"training.precision": precision, "training.epochs": epochs}
     )
+    before = time.time()
     data, watch = images(count), Stopwatch()
+    started = float(os.environ["BENCHMARK_STARTED"]) + time.time() - before  # a trial finds them
     # One image to validate by: validation has a figure of its own.
     fit = training.fit(experiment, data, images(1), classes=100, on_epoch=lambda *_: watch.lap())
     rates = watch.rates(count, skip=WARM_UP_EPOCHS)
-    rates |= _start(float(os.environ["BENCHMARK_STARTED"]), count, epochs, rates)
+    ended = time.time()
     held_out = Images(*(part[: count // VALIDATION_SHARE] for part in (data.images, data.labels)))
     batches = training.validation_batches(held_out)
+
+    def validate() -> None:
+        fit.model.evaluate(batches, verbose=0)
+
     return {
         **rates,
-        **_validation(len(held_out), lambda: fit.model.evaluate(batches, verbose=0)),
+        "start_seconds": ended - started - epochs * count / rates["images_per_wall_second"],
+        "validated_per_wall_second": _validation_rate(len(held_out), validate),
         "bfloat16": float(training.resolve_precision(experiment.training) == "bfloat16"),
     }
 
 
-def _start(started: float, count: int, epochs: int, rates: dict[str, float]) -> dict[str, float]:
-    """What a trial takes beside its epochs: for ours its process, for both the first step."""
-    epoch = count / rates["images_per_wall_second"]
-    return {"start_seconds": time.time() - started - epochs * epoch}
-
-
-def _validation(count: int, evaluate: Callable[[], object]) -> dict[str, float]:
-    evaluate()  # traces
+def _validation_rate(count: int, validate: Callable[[], None]) -> float:
+    validate()  # traces
     watch = Stopwatch()
     for _ in range(2):
-        evaluate()
+        validate()
         watch.lap()
-    return {"validated_per_wall_second": watch.rates(count)["images_per_wall_second"]}
+    return watch.rates(count)["images_per_wall_second"]
 
 
 def augmentation(count: int, epochs: int, *, by: str) -> dict[str, float]:

@@ -193,18 +193,15 @@ def training_batches(
             tf.ensure_shape(labels, (None,)),
         )
 
-    # In the thread that prefetches: one more costs more than it brings. Without AutoGraph, which
-    # would look for a tensor's branches for 0.2 s and leave a source file in /tmp.
-    read_without_autograph = tf.autograph.experimental.do_not_convert(read)
+    # AutoGraph would look for a tensor's branches for 0.2 s, and leave a source file in /tmp.
+    read_as_it_is = tf.autograph.experimental.do_not_convert(read)
+    # Made in the thread that prefetches: left to itself, TensorFlow adds threads, and handing a
+    # batch from one to the next costs more than it brings.
     options = tf.data.Options()
     options.autotune.enabled = False
     options.experimental_optimization.apply_default_optimizations = False
-    return (
-        tf.data.Dataset.range(tf.int64.max)
-        .map(read_without_autograph)
-        .prefetch(4)
-        .with_options(options)
-    )
+    steps_without_end = tf.data.Dataset.range(tf.int64.max)
+    return steps_without_end.map(read_as_it_is).prefetch(4).with_options(options)
 
 
 def validation_batches(images: Images) -> tf.data.Dataset:

@@ -74,6 +74,13 @@ def test_one_resampling_equals_scipys_composition(images, amounts):
         np.testing.assert_allclose(transformed, wanted, atol=0.005)
 
 
+def test_the_brightest_stay_in_range():
+    white = np.full((64, 32, 32, 3), 255, np.uint8)
+    augmented = augment(white, STUDY, rng=np.random.default_rng(0))
+    assert augmented.min() > 254.999
+    assert augmented.max() <= 255
+
+
 def test_each_image_is_seen_through_its_own_transform(images):
     rng = np.random.default_rng(1)
     count = len(images)

@@ -55,23 +55,30 @@ def test_any_two_of_seven_units_are_dropped_independently():
     sevenths = np.pad(masks, ((0, 0), (0, 4))).reshape(60, 7, -1)[:, :, :-4]
     correlations = np.corrcoef(sevenths.swapaxes(0, 1).reshape(7, -1)) - np.eye(7)
     assert np.abs(correlations).max() < 5 / np.sqrt(sevenths[:, 0].size)
-    # So the number dropped in a call varies as independent units' does, u's share included.
-    layer = Dropout(0.25, seed=8)  # 64 of 256: u adds nothing
+    # So the number dropped in a call varies as independent units' does, where u adds nothing.
+    layer = Dropout(0.25, seed=8)  # 64 of 256
     counts = [dropped(layer, tf.ones((1, units))).sum() for _ in range(400)]
     ratio = np.var(counts, ddof=1) / (units * 0.25 * 0.75)
     assert stats.chi2.ppf(1e-4, 399) < 399 * ratio < stats.chi2.ppf(1 - 1e-4, 399)
 
 
-def test_what_is_kept_is_scaled_as_keras_does_and_gradients_pass_where_units_did():
-    inputs = tf.random.stateless_normal((32, 9), seed=(0, 1)) + 10.0
-    layer = Dropout(0.4, seed=3)
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+def test_what_is_kept_is_scaled_as_keras_does_and_gradients_pass_where_units_did(dtype):
+    inputs = tf.cast(tf.random.stateless_normal((32, 9), seed=(0, 1)) + 10.0, dtype)
+    layer = Dropout(0.4, seed=3, dtype=dtype)
     with tf.GradientTape() as tape:
         tape.watch(inputs)
         outputs = layer(inputs, training=True)
     gradient = tape.gradient(outputs, inputs)
-    kept = np.asarray(outputs) != 0
-    np.testing.assert_allclose(outputs, np.where(kept, inputs / 0.6, 0), rtol=1e-6)
-    np.testing.assert_allclose(gradient, np.where(kept, 1 / 0.6, 0), rtol=1e-6)
+    assert outputs.dtype == gradient.dtype == dtype
+    inputs, outputs, gradient = (
+        tf.cast(each, tf.float64).numpy() for each in (inputs, outputs, gradient)
+    )
+    kept = outputs != 0
+    assert 0 < kept.sum() < kept.size
+    within = {"float64": 1e-6, "float32": 1e-6, "bfloat16": 2**-7, "float16": 2**-10}[dtype]
+    np.testing.assert_allclose(outputs, np.where(kept, inputs / 0.6, 0), rtol=within)
+    np.testing.assert_allclose(gradient, np.where(kept, 1 / 0.6, 0), rtol=within)
 
 
 def test_dropout_does_nothing_but_in_training_and_repeats_by_seed():

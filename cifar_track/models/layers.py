@@ -67,13 +67,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 
 class Dropout(keras.layers.Dropout):
-    """Keras's dropout, from 3 or 4 random bits a unit where Keras draws 32.
+    """Keras's dropout, from 3 to 4 random bits a unit where Keras draws 32.
 
     Drawing them is what dropout costs on a CPU. Each unit has a byte, and is dropped if that is
     below 256 rate + u, rounded down, with u drawn once a call between 0 and 1: so with a
-    probability of exactly `rate`, as Keras's are. Of each seven bytes three are drawn and four are
-    exclusive ors of those: any two are independent, so that the number of units dropped also
-    varies as Keras's does; three may not be. A noise shape takes Keras's way.
+    probability of exactly `rate`, as Keras's are. Units of one call share the u, which moves their
+    share by up to 1/256. Of each seven bytes, a seventh of the units apart, three are drawn and
+    four are exclusive ors of those: given u, any two units are dropped independently, three not
+    always. A noise shape takes Keras's way.
     """
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:  # noqa: FBT001, FBT002
@@ -100,17 +101,14 @@ class Dropout(keras.layers.Dropout):
 
 
 def _where(condition: tf.Tensor, value: float, dtype: tf.DType) -> tf.Tensor:
-    """A value above 0 where a condition holds, else 0; an even number of them.
-
-    Whole numbers of 32 bits are what a CPU multiplies fastest: the bits of the value, or of two of
-    its copies at once, are multiplied by 1 or 0.
-    """
-    if dtype.size == 2:
-        pairs = tf.reshape(tf.cast(condition, tf.int16), (-1, 2))
-        bits = tf.cast(tf.bitcast(tf.constant(value, dtype), tf.int16), tf.int32)
-        return tf.reshape(tf.bitcast(tf.bitcast(pairs, tf.int32) * bits, dtype), (-1,))
-    bits = tf.bitcast(tf.constant(value, dtype), tf.int32)
-    return tf.bitcast(tf.cast(condition, tf.int32) * bits, dtype)
+    """A value above 0 where a condition holds, else 0; an even number of them."""
+    if dtype.size > 2:
+        return tf.cast(condition, dtype) * value
+    # TensorFlow multiplies numbers of 16 bits slowly on a CPU. As whole numbers of 32 bits, the
+    # bits of two copies of the value are multiplied by 0 or 1 at once.
+    pairs = tf.bitcast(tf.reshape(tf.cast(condition, tf.int16), (-1, 2)), tf.int32)
+    bits = tf.cast(tf.bitcast(tf.constant(value, dtype), tf.int16), tf.int32)
+    return tf.reshape(tf.bitcast(pairs * bits, dtype), (-1,))
 
 
 # The fast layers by Keras's own that they stand for, and the other way.

@@ -37,10 +37,11 @@ def usable_cores() -> int:
 
 
 def worker_cores(slot: int, *, workers: int, threads: int) -> tuple[int, ...]:
-    """The cores that a worker keeps to, counted from `slot` 0; none where it may use any.
+    """The cores that a worker, counted from `slot` 0, keeps to; none where it may use any.
 
-    Kept there, it finds its data in their caches. Only where the workers share out all cores among
-    them: who has fewer, or a quota of their time, had better go where there is room.
+    Kept there, it finds its data in their caches. Only where several workers on a CPU share out
+    all cores among them: who has fewer of them, or a quota of their time, had better go where there
+    is room. A search's last trial, when it runs alone, keeps to its cores as well.
     """
     cores = _cores()
     shared_out = workers > 1 and workers * threads == len(cores) == usable_cores()

@@ -100,6 +100,10 @@ class Scheduler:
         devices = resources.devices()
         alike = self._experiment.training.deterministic
         threads = 1 if alike else max(1, resources.usable_cores() // workers)
+        cores = [
+            resources.worker_cores(slot, workers=workers, threads=threads)
+            for slot in range(workers)
+        ]
         wanted = True
         while True:
             slots = set(range(workers)) - {running.slot for running in self._running}
@@ -116,7 +120,7 @@ class Scheduler:
                     trial,
                     slot=slot,
                     environment=resources.worker_environment(threads=threads, device=device),
-                    cores=resources.worker_cores(slot, workers=workers, threads=threads),
+                    cores=cores[slot],
                 )
             if not self._running:
                 return

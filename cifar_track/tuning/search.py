@@ -41,8 +41,9 @@ def search(
     it waits for them. With one worker both repeat exactly; with several they depend on which
     trial ends first. A trial's training depends on its values, its number (`trial_experiment`)
     and the number of threads, which changes the order of sums and, in bfloat16, figures one can
-    see. Each trial has its share of the cores, cores // workers; with `training.deterministic`
-    it has one thread whatever the workers, and its result is the same to the bit.
+    see. Each trial has its share of the cores, cores // workers, and keeps to them where the
+    workers share out all; with `training.deterministic` it has one thread whatever the workers,
+    and its result is the same to the bit.
 
     A search that was killed goes on when called again with the same arguments (`workers` may
     differ): trials that had ended are kept, those that were running are repeated from their first

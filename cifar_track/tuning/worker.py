@@ -223,8 +223,9 @@ def wait_for_reports(processes: Mapping[Connection, Any]) -> list[Connection]:
 
 def _run(train: TrainTrial, job: Job, connection: Connection, cores: Collection[int]) -> None:
     """The main function of a trial's process."""
-    if cores:  # before any thread is started, which would not hear of it
-        os.sched_setaffinity(0, cores)
+    if cores:  # before TensorFlow starts its threads, which would not hear of it
+        with contextlib.suppress(OSError):  # cores taken away meanwhile, or the call forbidden
+            os.sched_setaffinity(0, cores)
     # Blocked by the parent while it started this process, so that it inherits the mask. SIGINT
     # stays blocked: a Ctrl-C reaches the whole group, and the parent alone answers it.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
