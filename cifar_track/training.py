@@ -30,6 +30,7 @@ MOST_STEPS_AT_ONCE = 8
 LARGE_NETWORK = 5_000_000  # weights; the study's CNN has at most 3 million, ResNet50 23 million
 
 EpochListener = Callable[[int, Mapping[str, float]], None]
+Batch = tuple[NDArray[np.float32], NDArray[np.int64]]  # images (N, 32, 32, 3), labels (N,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,44 +180,25 @@ def training_batches(
     def order(epoch: int) -> NDArray[np.int64]:
         return np.random.default_rng((seed, epoch, 0)).permutation(len(images))
 
-    def prepare(step: np.int64) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def make(step: int) -> Batch:
         # Of the step alone, so that a batch does not depend on which thread makes it.
-        epoch, batch = divmod(int(step), steps)
+        epoch, batch = divmod(step, steps)
         drawn = order(epoch)[batch * batch_size : (batch + 1) * batch_size]
         rng = np.random.default_rng((seed, epoch, 1 + batch))
         return augment(images.images[drawn], augmentation, rng=rng), images.labels[drawn]
 
-    def read(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        batch, labels = tf.numpy_function(prepare, [step], (tf.float32, tf.int64), stateful=False)
-        return (
-            tf.ensure_shape(batch, (None, *images.images.shape[1:])),
-            tf.ensure_shape(labels, (None,)),
-        )
-
-    # AutoGraph would look for a tensor's branches for 0.2 s, and leave a source file in /tmp.
-    read_as_it_is = tf.autograph.experimental.do_not_convert(read)
-    # Made in the thread that prefetches: left to itself, TensorFlow adds threads, and handing a
-    # batch from one to the next costs more than it brings.
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    options.experimental_optimization.apply_default_optimizations = False
-    steps_without_end = tf.data.Dataset.range(tf.int64.max)
-    return steps_without_end.map(read_as_it_is).prefetch(4).with_options(options)
+    return _batches(make, steps=tf.int64.max, image=images.images.shape[1:], ahead=4)
 
 
 def validation_batches(images: Images) -> tf.data.Dataset:
     """All images once, in order, in large batches of float32 (N, 32, 32, 3) in 0..255."""
-    starts = range(0, len(images), PREDICTION_BATCH)
-    batches = [slice(start, start + PREDICTION_BATCH) for start in starts]
 
-    def read() -> object:
-        for batch in batches:
-            yield images.images[batch].astype(np.float32), images.labels[batch]
+    def make(step: int) -> Batch:
+        batch = slice(step * PREDICTION_BATCH, (step + 1) * PREDICTION_BATCH)
+        return images.images[batch].astype(np.float32), images.labels[batch]
 
-    shape = (None, *images.images.shape[1:])
-    signature = (tf.TensorSpec(shape, tf.float32), tf.TensorSpec((None,), tf.int64))
-    batched = tf.data.Dataset.from_generator(read, output_signature=signature)
-    return batched.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(1)
+    steps = math.ceil(len(images) / PREDICTION_BATCH)
+    return _batches(make, steps=steps, image=images.images.shape[1:], ahead=1)
 
 
 def predict(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -273,6 +255,27 @@ class _StopAtNaN(keras.callbacks.Callback):
                 f"the loss became {(logs or {})['loss']} in epoch {self.epoch}, {steps}; "
                 "expected a number; a lower optimizer.learning_rate may help"
             )
+
+
+def _batches(
+    make: Callable[[int], Batch], *, steps: int, image: tuple[int, ...], ahead: int
+) -> tf.data.Dataset:
+    """What `make` gives for the steps from 0 on, a few of them made ahead in a thread."""
+
+    def read(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        images, labels = tf.numpy_function(
+            lambda step: make(int(step)), [step], (tf.float32, tf.int64), stateful=False
+        )
+        return tf.ensure_shape(images, (None, *image)), tf.ensure_shape(labels, (None,))
+
+    # Left to itself, TensorFlow adds threads, and handing a batch from one to the next costs more
+    # than it brings; and its tuner of them holds up the end of each pass for 0.6 s.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.experimental_optimization.apply_default_optimizations = False
+    # AutoGraph would look for a tensor's branches for 0.2 s, and leave a source file in /tmp.
+    read_as_it_is = tf.autograph.experimental.do_not_convert(read)
+    return tf.data.Dataset.range(steps).map(read_as_it_is).prefetch(ahead).with_options(options)
 
 
 def _steps_at_once(steps: int) -> int:
