@@ -165,15 +165,15 @@ def start_up(count: int, epochs: int) -> dict[str, float]:  # noqa: ARG001
     run = cli.run
 
     def run_until_first_steps(arguments: Sequence[str]) -> int:
-        from cifar_track.workflow import iteration
+        from cifar_track.workflow import train
 
-        load_tensorflow = iteration.load_tensorflow
+        load_tensorflow = train.load_tensorflow
 
         def load_and_watch() -> None:  # where the program itself imports it
             load_tensorflow()
             _leave_after_first_steps()
 
-        iteration.load_tensorflow = load_and_watch
+        train.load_tensorflow = load_and_watch
         return run(arguments)
 
     cli.run = run_until_first_steps

@@ -11,20 +11,25 @@ from typing import NoReturn
 
 # What `import` calls the packages of pyproject.toml.
 PACKAGES = (
+    "altair",
     "click",
     "cv2",
     "filelock",
+    "jinja2",
     "keras",
     "keras_tuner",
     "matplotlib",
     "mlflow",
     "numpy",
-    "pandas",
+    "optuna",
+    "platformdirs",
     "psutil",
+    "rich",
     "scipy",
     "sklearn",
     "tensorboard",
     "tensorflow",
+    "vl_convert",
 )
 
 

@@ -20,16 +20,10 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
-from cifar_track.config import CifarTrackError
-from cifar_track.tracking import FinishedRun
+from cifar_track.config import DATASETS, CifarTrackError
+from cifar_track.tracking import FinishedRun, tag
 
-MODEL_OF_DATASET = {
-    "cifar100": "cifar100-classifier",
-    "procedural": "cifar100-procedural-classifier",
-}
 CHAMPION = "champion"
-
-RUN_TAG = "cifar_track.run_id"
 
 # What the registry shows of a version; the rest is a click away, in its run.
 SHOWN_METRICS = (
@@ -74,16 +68,6 @@ class Promotion:
         return f"models:/{self.model_name}@{self.alias}"
 
 
-def model_name(dataset_name: str) -> str:
-    """The registered model of a data set; real images and stand-ins never share one."""
-    if dataset_name not in MODEL_OF_DATASET:
-        raise CifarTrackError(
-            f"no registered model for dataset {dataset_name!r}; "
-            f"expected one of {', '.join(MODEL_OF_DATASET)}"
-        )
-    return MODEL_OF_DATASET[dataset_name]
-
-
 def find_best(dataset_name: str) -> FinishedRun:
     """The finished run with the best validation accuracy, chosen without the test images.
 
@@ -121,14 +105,14 @@ def promote_best(
         dataset_name: `cifar100` or `procedural`.
         load_test: gives the test images that a run was evaluated on, uint8 (N, 32, 32, 3).
         run_id: the run to promote; the best by validation accuracy unless given.
-        registered_name: of the registered model; `model_name(dataset_name)` unless given.
+        registered_name: of the registered model; the data set's own unless given.
 
     Raises:
         CifarTrackError: no such run, it was chosen by the test images, it logged no model, or
             its model doesn't predict what was logged.
     """
     run = find_best(dataset_name) if run_id is None else _require_run(dataset_name, run_id)
-    name = registered_name or model_name(dataset_name)
+    name = registered_name or DATASETS[dataset_name].registered_model
     client = mlflow.MlflowClient()
     _ensure_registered_model(client, name, dataset_name)
     version = _find_version(client, name, run)
@@ -170,13 +154,13 @@ def _require_run(dataset_name: str, run_id: str) -> FinishedRun:
 
 
 def _ensure_registered_model(client: mlflow.MlflowClient, name: str, dataset_name: str) -> None:
-    what = "CIFAR-100" if dataset_name == "cifar100" else "the procedural stand-in for CIFAR-100"
     try:
         client.create_registered_model(
             name,
-            tags={"cifar_track.dataset": dataset_name},
-            description=f"Classifier of {what}: raw uint8 images (N, 32, 32, 3) to probabilities "
-            f"(N, 100). The alias `{CHAMPION}` is the best by validation accuracy.",
+            tags={tag.DATASET: dataset_name},
+            description=f"Classifier of {DATASETS[dataset_name].title}: raw uint8 images "
+            "(N, 32, 32, 3) to probabilities (N, 100). "
+            f"The alias `{CHAMPION}` is the best by validation accuracy.",
         )
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
@@ -184,7 +168,7 @@ def _ensure_registered_model(client: mlflow.MlflowClient, name: str, dataset_nam
 
 
 def _find_version(client: mlflow.MlflowClient, name: str, run: FinishedRun) -> ModelVersion | None:
-    found = client.search_model_versions(f"name = '{name}' AND tag.`{RUN_TAG}` = '{run.run_id}'")
+    found = client.search_model_versions(f"name = '{name}' AND tag.`{tag.RUN_ID}` = '{run.run_id}'")
     return max(found, key=lambda version: int(version.version), default=None)
 
 
@@ -245,12 +229,12 @@ def _logged_probabilities(run: FinishedRun) -> np.ndarray:
 
 def _tags(run: FinishedRun) -> dict[str, str]:
     shown = {name: f"{run.metrics[name]:.6g}" for name in SHOWN_METRICS if name in run.metrics}
-    kept = ("cifar_track.iteration", "cifar_track.dataset", "cifar_track.protocol")
-    commit = "mlflow.source.git.commit"
+    kept = (tag.ITERATION, tag.DATASET, tag.PROTOCOL)
+    commit = tag.MLFLOW_COMMIT
     return {
-        RUN_TAG: run.run_id,
+        tag.RUN_ID: run.run_id,
         **{name: run.tags[name] for name in kept if name in run.tags},
-        **({"cifar_track.commit": run.tags[commit]} if commit in run.tags else {}),
+        **({tag.COMMIT: run.tags[commit]} if commit in run.tags else {}),
         **shown,
     }
 

@@ -24,7 +24,7 @@ from made_up_evaluations import make_evaluation
 
 from cifar_track import config, tracking
 from cifar_track.config import CifarTrackError
-from cifar_track.tracking import launcher, process, runs, store, writer
+from cifar_track.tracking import launcher, process, runs, store, tag, writer
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 EXPERIMENT = config.load_experiment("tune")
@@ -772,5 +772,5 @@ def test_a_postgresql_database_holds_all_of_it(elsewhere, postgres_address, monk
 
 
 def test_launcher_tags_are_what_the_documentation_says():
-    assert launcher.LAUNCHER_TAG in (launcher.__doc__ or "")
-    assert launcher.RUN_TAG in (launcher.__doc__ or "")
+    assert tag.LAUNCHER_RUN_ID in (launcher.__doc__ or "")
+    assert tag.RUN_ID in (launcher.__doc__ or "")

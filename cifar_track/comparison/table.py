@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cifar_track.comparison.results import RunResult, whole_of
+from cifar_track.comparison.run_result import RunResult, whole_of
 
 if TYPE_CHECKING:
-    from cifar_track.comparison.runs import Comparison
+    from cifar_track.comparison.comparison import Comparison
 
 MISSING = "-"
 

@@ -1,5 +1,6 @@
 """What an experiment is: frozen values that are loaded, overridden, checked and flattened."""
 
+from cifar_track.config.datasets import DATASETS, DatasetInfo
 from cifar_track.config.pages import (
     EXPERIMENTS_DIRECTORY,
     describe_space,
@@ -10,7 +11,6 @@ from cifar_track.config.pages import (
     parse_overrides,
 )
 from cifar_track.config.settings import (
-    DATASETS,
     OBJECTIVES,
     OPTIMIZERS,
     PRECISIONS,
@@ -44,6 +44,7 @@ __all__ = [
     "Choice",
     "CifarTrackError",
     "Data",
+    "DatasetInfo",
     "Experiment",
     "FloatRange",
     "IntRange",

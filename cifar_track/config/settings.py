@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from cifar_track.config.datasets import DATASETS
+
 Value: TypeAlias = bool | int | float | str
 
-DATASETS = ("cifar100", "procedural")
 SELECTIONS = ("validation", "test")
 PRECISIONS = ("auto", "float32", "bfloat16")
 OPTIMIZERS = ("adam", "sgd")
@@ -40,7 +41,7 @@ class Data:
     split_seed: int = 0
 
     def __post_init__(self) -> None:
-        _require_choice("data.dataset", self.dataset, DATASETS)
+        _require_choice("data.dataset", self.dataset, tuple(DATASETS))
         _require_choice("data.selection", self.selection, SELECTIONS)
         for name in ("train_per_class", "validation_per_class", "test_per_class"):
             _require(f"data.{name}", getattr(self, name), at_least=1)

@@ -10,10 +10,8 @@ from pathlib import Path
 
 import mlflow
 
-from cifar_track.tracking import queries, store
+from cifar_track.tracking import queries, store, tag
 from cifar_track.tracking.process import (
-    HOST_TAG,
-    PID_TAG,
     PROJECT_DIRECTORY,
     git_origin,
     is_alive,
@@ -21,10 +19,8 @@ from cifar_track.tracking.process import (
     user_name,
 )
 
-MENDED_TAG = "cifar_track.mended"
 # Making an environment, which `mlflow run` does after it has opened the run, takes minutes.
 LAUNCH_MINUTES = 60.0
-_ENTRY_POINT_TAG = "mlflow.project.entryPoint"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +93,7 @@ def mend(abandoned: Sequence[Abandoned]) -> list[Abandoned]:
         run = client.get_run(entry.run_id)
         if entry.status is None or run.info.status != "RUNNING":
             continue
-        client.set_tag(entry.run_id, MENDED_TAG, entry.reason)
+        client.set_tag(entry.run_id, tag.MENDED, entry.reason)
         client.set_terminated(entry.run_id, entry.status, end_time=_last_sign_of_life(run))
         mended.append(entry)
     return mended
@@ -107,26 +103,26 @@ def _judge(
     tags: dict[str, str], *, started: int, launch_minutes: float
 ) -> tuple[str, str | None] | None:
     """Why the run is abandoned and what its status ought to be; None for one that is not."""
-    if PID_TAG in tags:
-        place = f"process {tags[PID_TAG]} on {tags.get(HOST_TAG, 'an unknown host')}"
+    if tag.PID in tags:
+        place = f"process {tags[tag.PID]} on {tags.get(tag.HOST, 'an unknown host')}"
         if not is_on_this_host(tags):
             return f"{place}: only that host can tell whether it lives", None
         return None if is_alive(tags) else (f"{place} is gone", "KILLED")
-    if tags.get("mlflow.source.type") != "PROJECT" or not _is_of_this_project(tags):
+    if tags.get(tag.MLFLOW_SOURCE_TYPE) != "PROJECT" or not _is_of_this_project(tags):
         return None
     minutes = (time.time() - started / 1000) / 60
     if minutes < launch_minutes:
         return None
-    entry_point = tags.get(_ENTRY_POINT_TAG, "main")
+    entry_point = tags.get(tag.MLFLOW_ENTRY_POINT, "main")
     reason = f"`mlflow run -e {entry_point}` opened it {_age(minutes)} ago and started nothing"
-    if tags.get("mlflow.user") != user_name():
+    if tags.get(tag.MLFLOW_USER) != user_name():
         return f"{reason}; only {tags.get('mlflow.user', 'its owner')} can tell", None
     return reason, "FAILED"
 
 
 def _is_of_this_project(tags: dict[str, str]) -> bool:
     # `mlflow run` names a folder, plain or as `file://checkout#folder in it`, or an address.
-    checkout, _, folder = tags.get("mlflow.source.name", "").partition("#")
+    checkout, _, folder = tags.get(tag.MLFLOW_SOURCE_NAME, "").partition("#")
     place = checkout.removeprefix("file://").rstrip("/")
     if place.startswith("/"):
         return Path(place, folder) == PROJECT_DIRECTORY

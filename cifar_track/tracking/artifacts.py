@@ -12,21 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mlflow.entities import Dataset, DatasetInput, InputTag, RunTag
 
-from cifar_track.tracking import store
+from cifar_track.tracking import store, tag
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cifar_track.evaluation import Evaluation
 
-# MLflow's UI shows as a table what this tag lists; `log_table` itself reads back what is there,
-# goes through pandas and takes fifty times as long.
-TABLES_TAG = "mlflow.loggedArtifacts"
-CONTEXT_TAG = "mlflow.data.context"
-
 # MLflow's own limits.
 DIGEST_LENGTH = 36
-TAG_LENGTH = 5000
+TAG_LENGTH = 8000
 TAGS_A_BATCH = 100
 
 STUDY_CLASSES = slice(0, 11)
@@ -45,7 +40,7 @@ class RunArtifacts:
         self._client = store.client()
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Set tags, cut at the 5000 characters that MLflow takes."""
+        """Set tags, cut at the 8000 characters that MLflow takes."""
         entries = [RunTag(name, str(value)[:TAG_LENGTH]) for name, value in tags.items()]
         for start in range(0, len(entries), TAGS_A_BATCH):
             self._client.log_batch(self.id, tags=entries[start : start + TAGS_A_BATCH])
@@ -75,7 +70,7 @@ class RunArtifacts:
                     schema=json.dumps({"mlflow_tensorspec": _tensors()}),
                     profile=json.dumps({"images": count, "classes": classes}),
                 ),
-                tags=[InputTag(CONTEXT_TAG, context)],
+                tags=[InputTag(tag.MLFLOW_DATA_CONTEXT, context)],
             )
             for context, count in images.items()
         ]
@@ -170,10 +165,12 @@ class RunArtifacts:
         self._client.log_artifact(self.id, str(file), None if folder == "." else folder)
 
     def _list_tables(self, path: str) -> None:
+        # `log_table` of MLflow reads back what is there and goes through pandas, which takes fifty
+        # times as long.
         entry = {"path": path, "type": "table"}
-        listed = json.loads(self._client.get_run(self.id).data.tags.get(TABLES_TAG, "[]"))
+        listed = json.loads(self._client.get_run(self.id).data.tags.get(tag.MLFLOW_TABLES, "[]"))
         if entry not in listed:
-            self._client.set_tag(self.id, TABLES_TAG, json.dumps([*listed, entry]))
+            self._client.set_tag(self.id, tag.MLFLOW_TABLES, json.dumps([*listed, entry]))
 
 
 def _tensors() -> dict[str, str]:

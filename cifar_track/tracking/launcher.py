@@ -23,13 +23,8 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from cifar_track.config import CifarTrackError
-from cifar_track.tracking import store
+from cifar_track.tracking import store, tag
 from cifar_track.tracking.process import identity_tags
-
-LAUNCHER_TAG = "cifar_track.launcher_run_id"
-RUN_TAG = "cifar_track.run_id"
-_NOTE_TAG = "mlflow.note.content"
-_NAME_TAG = "mlflow.runName"
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ def claim_launcher_run() -> LauncherRun | None:
     return LauncherRun(
         run_id=run_id,
         experiment_id=run.info.experiment_id,
-        entry_point=run.data.tags.get("mlflow.project.entryPoint", "main"),
+        entry_point=run.data.tags.get(tag.MLFLOW_ENTRY_POINT, "main"),
     )
 
 
@@ -73,13 +68,13 @@ def link_launcher_run(launcher: LauncherRun, run: mlflow.entities.Run, *, name: 
     client = store.client()
     link = store.run_url(run.info.run_id, run.info.experiment_id, base="")
     tags = {
-        _NAME_TAG: f"mlflow run -e {launcher.entry_point}",
-        _NOTE_TAG: (
+        tag.MLFLOW_NAME: f"mlflow run -e {launcher.entry_point}",
+        tag.MLFLOW_NOTE: (
             f"`mlflow run -e {launcher.entry_point}` was called here; what it did is in "
             f"[{name}]({link})."
         ),
-        RUN_TAG: run.info.run_id,
+        tag.RUN_ID: run.info.run_id,
         **identity_tags(),
     }
-    for tag, value in tags.items():
-        client.set_tag(launcher.run_id, tag, value)
+    for key, value in tags.items():
+        client.set_tag(launcher.run_id, key, value)

@@ -12,10 +12,7 @@ from pathlib import Path
 import psutil
 
 import cifar_track
-
-HOST_TAG = "cifar_track.host"
-PID_TAG = "cifar_track.pid"
-STARTED_TAG = "cifar_track.process_started"
+from cifar_track.tracking import tag
 
 PROJECT_DIRECTORY = Path(cifar_track.__file__).resolve().parent.parent
 
@@ -27,28 +24,28 @@ _START_TOLERANCE_SECONDS = 2.0
 def identity_tags() -> dict[str, str]:
     """Tags by which a later process finds out whether this one still lives."""
     return {
-        HOST_TAG: socket.gethostname(),
-        PID_TAG: str(os.getpid()),
-        STARTED_TAG: f"{psutil.Process().create_time():.2f}",
+        tag.HOST: socket.gethostname(),
+        tag.PID: str(os.getpid()),
+        tag.PROCESS_STARTED: f"{psutil.Process().create_time():.2f}",
     }
 
 
 def is_on_this_host(tags: Mapping[str, str]) -> bool:
     """Whether the tags name this host."""
-    return tags.get(HOST_TAG) == socket.gethostname()
+    return tags.get(tag.HOST) == socket.gethostname()
 
 
 def is_alive(tags: Mapping[str, str]) -> bool:
     """Whether the process that the tags name still runs; asked on its own host only."""
     try:
-        process = psutil.Process(int(tags[PID_TAG]))
+        process = psutil.Process(int(tags[tag.PID]))
         started = process.create_time()
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
     except (KeyError, ValueError, psutil.NoSuchProcess):
         return False
     # The same number with another start is another process.
-    return bool(abs(started - float(tags[STARTED_TAG])) <= _START_TOLERANCE_SECONDS)
+    return bool(abs(started - float(tags[tag.PROCESS_STARTED])) <= _START_TOLERANCE_SECONDS)
 
 
 def git_tags(directory: Path = PROJECT_DIRECTORY) -> dict[str, str]:
@@ -62,8 +59,8 @@ def git_tags(directory: Path = PROJECT_DIRECTORY) -> dict[str, str]:
         return {}
     changed = _git(directory, "status", "--porcelain", "--untracked-files=no")
     return {
-        "mlflow.source.git.commit": commit,
-        "cifar_track.uncommitted_changes": "true" if changed else "false",
+        tag.MLFLOW_COMMIT: commit,
+        tag.UNCOMMITTED_CHANGES: "true" if changed else "false",
     }
 
 

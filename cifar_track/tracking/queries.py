@@ -14,31 +14,12 @@ import numpy as np
 from mlflow.exceptions import MlflowException
 
 from cifar_track.config import CifarTrackError
-from cifar_track.tracking import store
+from cifar_track.tracking import store, tag
 from cifar_track.tracking.process import is_alive, is_on_this_host
 
 if TYPE_CHECKING:
     from cifar_track.comparison import RunResult
 
-KIND_TAG = "cifar_track.kind"
-ITERATION_TAG = "cifar_track.iteration"
-PROTOCOL_TAG = "cifar_track.protocol"
-TRIAL_TAG = "cifar_track.trial"
-SEARCH_KEY_TAG = "cifar_track.search_key"
-MODEL_URI_TAG = "cifar_track.model_uri"
-PARENT_TAG = "mlflow.parentRunId"
-
-# What a trial shares with the search that it belongs to.
-INHERITED_TAGS = (
-    ITERATION_TAG,
-    PROTOCOL_TAG,
-    "cifar_track.dataset",
-    "cifar_track.version",
-    "mlflow.user",
-    "mlflow.source.name",
-    "mlflow.source.type",
-    "mlflow.source.git.commit",
-)
 
 _PAGE = 1000
 
@@ -72,7 +53,7 @@ class FinishedRun:
     @property
     def model_uri(self) -> str | None:
         """The logged model's address; None when the run logged none."""
-        return self.tags.get(MODEL_URI_TAG)
+        return self.tags.get(tag.MODEL_URI)
 
 
 def find_runs(dataset_name: str) -> list[FinishedRun]:
@@ -81,7 +62,7 @@ def find_runs(dataset_name: str) -> list[FinishedRun]:
     if experiment_id is None:
         return []
     found = search_runs(
-        [experiment_id], f"attributes.status = 'FINISHED' AND tags.`{KIND_TAG}` = 'iteration'"
+        [experiment_id], f"attributes.status = 'FINISHED' AND tags.`{tag.KIND}` = 'iteration'"
     )
     return [_finished_run(run) for run in found]
 
@@ -110,7 +91,7 @@ def find_resumable(search_key: str, *, dataset_name: str) -> str | None:
         return None
     found = search_runs(
         [experiment_id],
-        f"tags.`{SEARCH_KEY_TAG}` = '{search_key}' AND tags.`{KIND_TAG}` = 'iteration'",
+        f"tags.`{tag.SEARCH_KEY}` = '{search_key}' AND tags.`{tag.KIND}` = 'iteration'",
         limit=1,
     )
     if not found or found[0].info.status == "FINISHED":
@@ -126,7 +107,7 @@ def find_child(parent_run_id: str, number: int) -> mlflow.entities.Run | None:
     parent = store.client().get_run(parent_run_id)
     found = search_runs(
         [parent.info.experiment_id],
-        f"tags.`{PARENT_TAG}` = '{parent_run_id}' AND tags.`{TRIAL_TAG}` = '{number}'",
+        f"tags.`{tag.MLFLOW_PARENT}` = '{parent_run_id}' AND tags.`{tag.TRIAL}` = '{number}'",
         limit=1,
     )
     return found[0] if found else None
@@ -158,7 +139,7 @@ def load_result(run_id: str) -> RunResult:
     return RunResult(
         run_id=run_id,
         name=run.info.run_name,
-        iteration=run.data.tags.get(ITERATION_TAG, run.info.run_name),
+        iteration=run.data.tags.get(tag.ITERATION, run.info.run_name),
         parameters=dict(run.data.params),
         metrics=dict(run.data.metrics),
         per_class=per_class,
@@ -194,8 +175,8 @@ def _finished_run(run: mlflow.entities.Run) -> FinishedRun:
         run_id=run.info.run_id,
         experiment_id=run.info.experiment_id,
         name=run.info.run_name,
-        iteration=tags.get(ITERATION_TAG, run.info.run_name),
-        protocol=tags.get(PROTOCOL_TAG, "validation"),
+        iteration=tags.get(tag.ITERATION, run.info.run_name),
+        protocol=tags.get(tag.PROTOCOL, "validation"),
         started=run.info.start_time,
         parameters=dict(run.data.params),
         metrics=dict(run.data.metrics),

@@ -13,7 +13,7 @@ import numpy as np
 from mlflow.entities import Param
 
 from cifar_track.config import CifarTrackError, Value
-from cifar_track.tracking import queries, store
+from cifar_track.tracking import queries, store, tag
 from cifar_track.tracking.artifacts import RunArtifacts
 from cifar_track.tracking.interrupts import Terminated, status_of
 from cifar_track.tracking.model import log_served_model
@@ -22,9 +22,6 @@ from cifar_track.tracking.writer import MetricWriter
 
 if TYPE_CHECKING:
     import keras
-
-ERROR_TAG = "cifar_track.error"
-LOGGING_ERROR_TAG = "cifar_track.logging_error"
 
 # MLflow's own limit on one request.
 PARAMETERS_A_BATCH = 100
@@ -96,19 +93,19 @@ class Run(RunArtifacts):
         # MLflow gives a model the metrics that its run holds at that step by then.
         self.flush()
         uri = log_served_model(model, run_id=self.id, step=metrics_step, example=example)
-        self.set_tags({queries.MODEL_URI_TAG: uri})
+        self.set_tags({tag.MODEL_URI: uri})
         return uri
 
     def log_error(self, error: str) -> None:
         """Log a traceback: whole as `traceback.txt`, its last line as a tag."""
         lines = error.strip().splitlines() or ["unknown"]
-        self.set_tags({ERROR_TAG: lines[-1].strip()})
+        self.set_tags({tag.ERROR: lines[-1].strip()})
         self.log_text(error, "traceback.txt")
 
     def forget_error(self) -> None:
         """Remove the error of an earlier attempt from a run that is gone on with."""
-        if ERROR_TAG in self._tags:
-            self._client.delete_tag(self.id, ERROR_TAG)
+        if tag.ERROR in self._tags:
+            self._client.delete_tag(self.id, tag.ERROR)
 
     def flush(self, *, timeout: float = FLUSH_SECONDS) -> None:
         """Wait until every metric handed over so far has been sent."""
@@ -134,7 +131,7 @@ class Run(RunArtifacts):
             return self._open_child(found, number, parameters, name=name)
         self._client.delete_run(found.info.run_id)
         child = self._open_child(None, number, parameters, name=name)
-        child.set_tags({"cifar_track.replaces": found.info.run_id})
+        child.set_tags({tag.REPLACES: found.info.run_id})
         return child
 
     def reopen_child(
@@ -156,15 +153,13 @@ class Run(RunArtifacts):
         name: str | None,
     ) -> ChildRun:
         tags = {
-            queries.PARENT_TAG: self.id,
-            queries.KIND_TAG: "trial",
-            queries.TRIAL_TAG: str(number),
+            tag.MLFLOW_PARENT: self.id,
+            tag.KIND: "trial",
+            tag.TRIAL: str(number),
             **identity_tags(),
         }
         if found is None:
-            inherited = {
-                tag: value for tag, value in self._tags.items() if tag in queries.INHERITED_TAGS
-            }
+            inherited = {name: value for name, value in self._tags.items() if name in tag.INHERITED}
             found = self._client.create_run(
                 self.experiment_id, tags={**inherited, **tags}, run_name=name or f"trial {number}"
             )
@@ -203,7 +198,7 @@ class Run(RunArtifacts):
         try:
             if lost is not None:
                 _log.warning("run %s: %s", self.id, lost)
-                self.set_tags({LOGGING_ERROR_TAG: lost})
+                self.set_tags({tag.LOGGING_ERROR: lost})
             mlflow.end_run(status)
         except Exception as failure:
             if error is None:
@@ -215,7 +210,7 @@ class Run(RunArtifacts):
 
     def _log_ending(self, status: str, error: BaseException | None) -> None:
         if status == "KILLED":
-            self.set_tags({ERROR_TAG: "SIGTERM" if isinstance(error, Terminated) else "Ctrl-C"})
+            self.set_tags({tag.ERROR: "SIGTERM" if isinstance(error, Terminated) else "Ctrl-C"})
         elif error is not None and status == "FAILED":
             self.log_error("".join(traceback.format_exception(error)))
         for child in list(self._open_children.values()):

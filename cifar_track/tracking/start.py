@@ -9,7 +9,7 @@ import mlflow
 
 import cifar_track
 from cifar_track.config import Experiment
-from cifar_track.tracking import launcher, queries, store
+from cifar_track.tracking import launcher, store, tag
 from cifar_track.tracking.interrupts import sigterm_raises
 from cifar_track.tracking.process import git_tags, identity_tags
 from cifar_track.tracking.runs import Run
@@ -56,9 +56,9 @@ def start_run(
     joins = launched is not None and launched.experiment_id == experiment_id and not resume_run_id
     run_id = launched.run_id if launched is not None and joins else resume_run_id
     all_tags = {
-        queries.KIND_TAG: kind,
-        "cifar_track.dataset": dataset_name,
-        "cifar_track.version": cifar_track.__version__,
+        tag.KIND: kind,
+        tag.DATASET: dataset_name,
+        tag.VERSION: cifar_track.__version__,
         **({} if experiment is None else _experiment_tags(experiment)),
         **git_tags(),
         **identity_tags(),
@@ -67,9 +67,9 @@ def start_run(
     outer = mlflow.active_run()
     if outer is not None:
         # MLflow sets it for a new run; one that is gone on with may have had another parent.
-        all_tags[queries.PARENT_TAG] = outer.info.run_id
+        all_tags[tag.MLFLOW_PARENT] = outer.info.run_id
     if launched is not None and not joins:
-        all_tags[launcher.LAUNCHER_TAG] = launched.run_id
+        all_tags[tag.LAUNCHER_RUN_ID] = launched.run_id
     with sigterm_raises():
         active = mlflow.start_run(
             run_id=run_id,
@@ -95,6 +95,6 @@ def start_run(
 
 def _experiment_tags(experiment: Experiment) -> dict[str, str]:
     return {
-        queries.ITERATION_TAG: experiment.name,
-        queries.PROTOCOL_TAG: experiment.data.selection,
+        tag.ITERATION: experiment.name,
+        tag.PROTOCOL: experiment.data.selection,
     }

@@ -19,9 +19,7 @@ import filelock
 import mlflow
 from mlflow.exceptions import MlflowException
 
-from cifar_track.config import CifarTrackError
-
-EXPERIMENT_OF_DATASET = {"cifar100": "cifar100", "procedural": "cifar100-procedural"}
+from cifar_track.config import DATASETS, CifarTrackError
 
 DEFAULT_DATABASE = "mlflow.db"
 UI_PORT = 5000
@@ -91,19 +89,9 @@ def sqlite_path(uri: str) -> Path | None:
     return Path(path.partition("?")[0])
 
 
-def experiment_name(dataset_name: str) -> str:
-    """The MLflow experiment of a data set; real images and stand-ins never share one."""
-    if dataset_name not in EXPERIMENT_OF_DATASET:
-        raise CifarTrackError(
-            f"no experiment for dataset {dataset_name!r}; "
-            f"expected one of {', '.join(EXPERIMENT_OF_DATASET)}"
-        )
-    return EXPERIMENT_OF_DATASET[dataset_name]
-
-
 def find_experiment_id(dataset_name: str) -> str | None:
     """The id of the data set's MLflow experiment; None where nothing has been logged yet."""
-    name = experiment_name(dataset_name)
+    name = DATASETS[dataset_name].experiment
     experiment = client().get_experiment_by_name(name)
     if experiment is None:
         return None
@@ -121,7 +109,7 @@ def ensure_experiment_id(dataset_name: str) -> str:
     if found is not None:
         return found
     try:
-        name = experiment_name(dataset_name)
+        name = DATASETS[dataset_name].experiment
         return str(client().create_experiment(name, artifact_location=_artifact_location(name)))
     except MlflowException:  # another process was quicker
         found = find_experiment_id(dataset_name)

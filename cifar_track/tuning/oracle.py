@@ -14,9 +14,9 @@ import keras_tuner
 from keras_tuner.engine.trial import Trial
 
 from cifar_track.config import Experiment, IntRange, Search, Value
-from cifar_track.tuning.results import TrialResult
 from cifar_track.tuning.space import HYPERBAND_FACTOR, check_space, range_values
 from cifar_track.tuning.state import STATE_VERSION, write_atomically
+from cifar_track.tuning.trials import TrialResult
 
 # Keras Tuner ends a search after so many failures in a row by itself, but before it saves the
 # last; the search counts them instead.

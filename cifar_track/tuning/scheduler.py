@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from cifar_track.config import CifarTrackError, Experiment, Value, override
 from cifar_track.tuning import resources
-from cifar_track.tuning.results import (
+from cifar_track.tuning.space import check_space, trial_experiment, typed_values
+from cifar_track.tuning.state import fingerprint, read_state, require_same_search
+from cifar_track.tuning.trials import (
     SearchResult,
     TrialListener,
     TrialResult,
     best_epoch,
     best_trial,
 )
-from cifar_track.tuning.space import check_space, trial_experiment, typed_values
-from cifar_track.tuning.state import fingerprint, read_state, require_same_search
 from cifar_track.tuning.worker import (
     EndReport,
     EpochReport,

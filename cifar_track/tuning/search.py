@@ -12,10 +12,10 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from cifar_track.config import CifarTrackError, Experiment
-from cifar_track.tuning.results import SearchResult, TrialListener
 from cifar_track.tuning.scheduler import Scheduler
 from cifar_track.tuning.space import check_space, planned_trials
 from cifar_track.tuning.state import locked
+from cifar_track.tuning.trials import SearchResult, TrialListener
 from cifar_track.tuning.worker import TrainTrial, share_images, train_trial
 
 if TYPE_CHECKING:

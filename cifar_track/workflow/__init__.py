@@ -1,7 +1,9 @@
-"""The story, told once: load, build, fit, evaluate, log, compare, register."""
+"""The story, told once, a file a verb: load, build, fit, evaluate, log, compare, register."""
 
-from cifar_track.workflow.iteration import run_experiment
-from cifar_track.workflow.results import compare_runs, mend_runs, register_best
+from cifar_track.workflow.compare import compare_runs
+from cifar_track.workflow.doctor import mend_runs
+from cifar_track.workflow.register import register_best
 from cifar_track.workflow.study import run_study
+from cifar_track.workflow.train import run_experiment
 
 __all__ = ["compare_runs", "mend_runs", "register_best", "run_experiment", "run_study"]

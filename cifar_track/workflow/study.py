@@ -9,9 +9,10 @@ from pathlib import Path
 from cifar_track import tracking
 from cifar_track.config import CifarTrackError, Data, Value, load_experiment
 from cifar_track.data import DataUnavailableError, load_dataset
-from cifar_track.workflow.iteration import run_experiment
-from cifar_track.workflow.results import compare_runs, register_best
+from cifar_track.workflow.compare import compare_runs
+from cifar_track.workflow.register import register_best
 from cifar_track.workflow.terminal import load_tensorflow, tell
+from cifar_track.workflow.train import run_experiment
 
 # Enough to see every part of the product at work on two cores; too little to judge a network by.
 QUICK_DATA: Mapping[str, Value] = {

@@ -13,6 +13,7 @@ from typing import Any
 from cifar_track import plots, tracking, tuning
 from cifar_track.config import Experiment, Value, describe_space
 from cifar_track.data import Dataset
+from cifar_track.tracking import tag
 from cifar_track.workflow.terminal import show_epoch, tell
 
 
@@ -76,7 +77,7 @@ def find_best_values(
     planned = tuning.planned_trials(experiment)
     workers = min(workers or tuning.default_workers(), planned)
     run.log_json(describe_space(search), "search/space.json")
-    run.set_tags({"cifar_track.workers": str(workers)})
+    run.set_tags({tag.WORKERS: str(workers)})
     tell(f"{experiment.name}: {search.tuner} search, {planned} trials, {workers} at once")
     found = tuning.search(
         experiment,
@@ -90,7 +91,7 @@ def find_best_values(
     run.log_table(rows, "search/trials.json")
     run.log_json(dict(found.best.values), "search/best.json")
     run.log_figure(plots.search_overview(rows, objective=search.objective), "figures/search.png")
-    run.set_tags({"cifar_track.best_trial": str(found.best.number)})
+    run.set_tags({tag.BEST_TRIAL: str(found.best.number)})
     return BestTrial(found.best.values, _val_accuracy(run, found.best))
 
 

@@ -1,4 +1,4 @@
-"""What is done with finished runs: compare them, register the best, mend what was left behind."""
+"""Finished runs put side by side."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 
 from cifar_track import plots, report, tracking
 from cifar_track.comparison import Comparison, RunResult, compare, summary_table
-from cifar_track.config import CifarTrackError, load_experiment, override
-from cifar_track.data import load_dataset
-from cifar_track.workflow.terminal import load_tensorflow, tell
+from cifar_track.config import CifarTrackError
+from cifar_track.tracking import tag
+from cifar_track.workflow.terminal import tell
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
 # Each pair is two figures of a megabyte; past this many runs only neighbours are drawn.
 MOST_RUNS_IN_PAIRS = 5
@@ -64,7 +62,7 @@ def compare_runs(
         dataset_name=dataset,
         name="comparison",
         kind="comparison",
-        tags={"cifar_track.compared_runs": ",".join(run_ids)},
+        tags={tag.COMPARED_RUNS: ",".join(run_ids)},
     ) as run:
         for name, text in pages.items():
             run.log_text(text, f"comparison/{name}")
@@ -74,7 +72,7 @@ def compare_runs(
         for name, figure in drawn.items():
             run.log_figure(figure, f"figures/{name}.png")
         url = tracking.compare_url(run_ids, [run.experiment_id])
-        run.set_tags({"mlflow.note.content": f"{pages['summary.md']}\n[Compare these runs]({url})"})
+        run.set_tags({tag.MLFLOW_NOTE: f"{pages['summary.md']}\n[Compare these runs]({url})"})
     if output is not None:
         _write_copy(output, pages, images)
     tell(pages["summary.md"])
@@ -84,71 +82,6 @@ def compare_runs(
     tell(f"open the UI: {tracking.ui_command()}")
     tell(f"side by side: {url}")
     return comparison
-
-
-def register_best(
-    run_id: str | None = None,
-    *,
-    dataset: str = "cifar100",
-    name: str | None = None,
-    data_dir: Path | None = None,
-) -> None:
-    """Register the best finished run's model and make it the champion.
-
-    Args:
-        run_id: MLflow's run id; the best finished run by validation accuracy unless given.
-        dataset: whose runs.
-        name: of the registered model; `registry.model_name(dataset)` unless given.
-        data_dir: where CIFAR-100 lies, before the usual places.
-
-    Raises:
-        CifarTrackError: no such run, one chosen by the test images, or a model that does not
-            predict what was logged.
-    """
-    from cifar_track import registry
-
-    def load_test(run: tracking.FinishedRun) -> NDArray[np.uint8]:
-        given = {key: value for key, value in run.parameters.items() if key.startswith("data.")}
-        settings = override(load_experiment(run.iteration), given).data
-        images: NDArray[np.uint8] = load_dataset(settings, directory=data_dir).load_test().images
-        return images
-
-    tracking.open_store()
-    load_tensorflow()
-    promotion = registry.promote_best(
-        dataset, load_test=load_test, run_id=run_id, registered_name=name
-    )
-    run = promotion.run
-    before = promotion.replaced_version
-    tell(
-        f"{promotion.model_name} version {promotion.version} is the {promotion.alias}"
-        f"{f', in place of version {before}' if before else ''}: run {run.run_id} "
-        f"({run.iteration}), validation accuracy {run.metrics['best_val_accuracy']:.4f}"
-    )
-    tell(f"load it: mlflow.pyfunc.load_model({promotion.model_uri!r})")
-
-
-def mend_runs(*, dry_run: bool = False, older_than: float | None = None) -> None:
-    """Find runs whose process is gone, and give them the status that is true.
-
-    Args:
-        dry_run: only say what would be mended.
-        older_than: minutes that `mlflow run` may take to start its command, before the run that
-            it opened counts as abandoned; an hour unless given.
-    """
-    tracking.open_store()
-    limits = {} if older_than is None else {"launch_minutes": older_than}
-    found = tracking.find_abandoned(**limits)
-    mended = [] if dry_run else tracking.mend(found)
-    for run in found:
-        if run in mended:
-            outcome = f"now {run.status}"
-        elif run.status is None:
-            outcome = "left alone"
-        else:
-            outcome = f"would be {run.status}" if dry_run else "ended meanwhile"
-        tell(f"{run.experiment_name} / {run.name} ({run.run_id}): {run.reason}; {outcome}")
-    tell(f"{len(found)} abandoned, {len(mended)} mended")
 
 
 def _figures(comparison: Comparison) -> Mapping[str, Figure]:

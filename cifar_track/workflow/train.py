@@ -19,8 +19,9 @@ from cifar_track.config import (
 )
 from cifar_track.data import Dataset, load_dataset
 from cifar_track.evaluation import evaluate
-from cifar_track.workflow.search import find_best_values, forget_search
+from cifar_track.tracking import tag
 from cifar_track.workflow.terminal import load_tensorflow, show_epoch, tell
+from cifar_track.workflow.tune import find_best_values, forget_search
 
 if TYPE_CHECKING:
     import keras
@@ -68,7 +69,7 @@ def run_experiment(
     tags, resumed = {}, None
     if experiment.search is not None:
         search_key = _search_key(experiment, data)
-        tags = {"cifar_track.search_key": search_key}
+        tags = {tag.SEARCH_KEY: search_key}
         resumed = tracking.find_resumable(search_key, dataset_name=data.name)
     if resumed is not None:
         tell(f"{name}: going on with run {resumed}, which was cut short")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cifar_track.config import DATASETS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -72,8 +74,9 @@ class RunResult:
 
     @property
     def on_study_images(self) -> bool:
-        """Whether it is on CIFAR-100, as a run that does not say is taken to be."""
-        return self.parameters.get("data.dataset", "cifar100") == "cifar100"
+        """Whether it is on CIFAR-100; a run that does not say is not taken to be."""
+        info = DATASETS.get(self.parameters.get("data.dataset", ""))
+        return info is not None and info.is_the_studys
 
 
 def number_of(value: object) -> float | None:

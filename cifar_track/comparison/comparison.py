@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from cifar_track.comparison.results import STUDY, RunResult, number_of, whole_of
+from cifar_track.comparison.run_result import STUDY, RunResult, number_of, whole_of
 from cifar_track.config import CifarTrackError
 from cifar_track.statistics import PairedDifference, holm_adjust, paired_difference
 

@@ -1,0 +1,64 @@
+"""The tags of a run, of a logged model and of a registered version, each named once.
+
+Tags of this project begin with `cifar_track.`; the rest are MLflow's own, which give its UI a name,
+a description or a tree. A constant is named for what the tag says.
+"""
+
+from __future__ import annotations
+
+# What a run is.
+KIND = "cifar_track.kind"
+ITERATION = "cifar_track.iteration"
+PROTOCOL = "cifar_track.protocol"
+DATASET = "cifar_track.dataset"
+VERSION = "cifar_track.version"
+UNCOMMITTED_CHANGES = "cifar_track.uncommitted_changes"
+
+# Who works on it.
+HOST = "cifar_track.host"
+PID = "cifar_track.pid"
+PROCESS_STARTED = "cifar_track.process_started"
+
+# How it ended.
+ERROR = "cifar_track.error"
+LOGGING_ERROR = "cifar_track.logging_error"
+MENDED = "cifar_track.mended"
+
+# What belongs together.
+LAUNCHER_RUN_ID = "cifar_track.launcher_run_id"
+RUN_ID = "cifar_track.run_id"
+COMPARED_RUNS = "cifar_track.compared_runs"
+MODEL_URI = "cifar_track.model_uri"
+COMMIT = "cifar_track.commit"
+
+# Of a search and its trials.
+SEARCH_KEY = "cifar_track.search_key"
+TRIAL = "cifar_track.trial"
+REPLACES = "cifar_track.replaces"
+WORKERS = "cifar_track.workers"
+BEST_TRIAL = "cifar_track.best_trial"
+
+# MLflow's own.
+MLFLOW_PARENT = "mlflow.parentRunId"
+MLFLOW_NAME = "mlflow.runName"
+MLFLOW_NOTE = "mlflow.note.content"
+MLFLOW_USER = "mlflow.user"
+MLFLOW_ENTRY_POINT = "mlflow.project.entryPoint"
+MLFLOW_SOURCE_NAME = "mlflow.source.name"
+MLFLOW_SOURCE_TYPE = "mlflow.source.type"
+MLFLOW_COMMIT = "mlflow.source.git.commit"
+# MLflow's UI shows as a table what this tag lists.
+MLFLOW_TABLES = "mlflow.loggedArtifacts"
+MLFLOW_DATA_CONTEXT = "mlflow.data.context"
+
+# What a trial shares with the search that it belongs to.
+INHERITED = (
+    ITERATION,
+    PROTOCOL,
+    DATASET,
+    VERSION,
+    MLFLOW_USER,
+    MLFLOW_SOURCE_NAME,
+    MLFLOW_SOURCE_TYPE,
+    MLFLOW_COMMIT,
+)
