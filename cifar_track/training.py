@@ -20,6 +20,7 @@ from cifar_track.config import Augmentation, CifarTrackError, Experiment
 from cifar_track.config import Training as TrainingSettings
 from cifar_track.data import Images
 from cifar_track.optimizers import build_optimizer
+from cifar_track.seeds import Purpose, derived_seed, stream
 
 # Past the last size at which one forward pass still fits a small machine, larger is not faster.
 PREDICTION_BATCH = 500
@@ -142,7 +143,7 @@ def build_model(experiment: Experiment, *, classes: int) -> keras.Model:
     return models.build(
         experiment.model,
         classes=classes,
-        seed=settings.seed,
+        seed=derived_seed(settings.seed, Purpose.WEIGHTS),
         precision=resolve_precision(settings),
     )
 
@@ -178,13 +179,13 @@ def training_batches(
 
     @functools.lru_cache(maxsize=1)
     def order(epoch: int) -> NDArray[np.int64]:
-        return np.random.default_rng((seed, epoch, 0)).permutation(len(images))
+        return stream(seed, Purpose.ORDER, epoch).permutation(len(images))
 
     def make(step: int) -> Batch:
         # Of the step alone, so that a batch does not depend on which thread makes it.
         epoch, batch = divmod(step, steps)
         drawn = order(epoch)[batch * batch_size : (batch + 1) * batch_size]
-        rng = np.random.default_rng((seed, epoch, 1 + batch))
+        rng = stream(seed, Purpose.AUGMENTATION, epoch, batch)
         return augment(images.images[drawn], augmentation, rng=rng), images.labels[drawn]
 
     return _batches(make, steps=tf.int64.max, image=images.images.shape[1:], ahead=4)

@@ -198,7 +198,7 @@ class TestOverride:
             ("training.batch_size", (0,), "at least 1"),
             ("training.seed", (-1, 2**31), "at least 0 and below 2147483648"),
             ("data.train_per_class", (0,), "at least 1"),
-            ("data.split_seed", (-1,), "at least 0"),
+            ("data.split_seed", (-1, 2**31), "at least 0 and below 2147483648"),
             ("augmentation.rotation", (-1.0, 181.0), "at least 0 and at most 180"),
             ("augmentation.width_shift", (-0.1, 1.1), "at least 0 and at most 1"),
             ("augmentation.zoom", (-0.1, 1.0), "at least 0 and below 1"),

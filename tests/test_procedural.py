@@ -100,6 +100,16 @@ def test_digest_changes_with_everything_that_changes_the_data():
     assert load().digest == digests[0]
 
 
+def test_the_same_images_are_chosen_by_and_tested_on_however_many_are_trained_on():
+    few, many = load(train_per_class=1), load(train_per_class=9)
+    assert np.array_equal(few.validation.images, many.validation.images)
+    assert np.array_equal(few.load_test().images, many.load_test().images)
+    assert np.array_equal(few.train.images, many.train.images[:100])
+    assert np.array_equal(
+        load(validation_per_class=1).validation.images, many.validation.images[:100]
+    )
+
+
 def test_selection_by_test_trains_on_everything_else():
     data = load(selection="test")
     assert data.protocol == "test"

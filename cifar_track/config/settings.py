@@ -45,7 +45,7 @@ class Data:
         _require_choice("data.selection", self.selection, SELECTIONS)
         for name in ("train_per_class", "validation_per_class", "test_per_class"):
             _require(f"data.{name}", getattr(self, name), at_least=1)
-        _require("data.split_seed", self.split_seed, at_least=0)
+        _require("data.split_seed", self.split_seed, at_least=0, below=2**31)
 
 
 @dataclass(frozen=True, kw_only=True)

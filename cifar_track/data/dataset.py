@@ -28,8 +28,9 @@ from cifar_track.data.original import (
     read_images,
     read_names,
 )
+from cifar_track.seeds import Purpose, stream
 
-# The stand-in's images are the same in every run; which of them are trained on is split_seed's.
+# The stand-in's test images are the same in every run; the others are split_seed's.
 PROCEDURAL_SEED = 0
 
 
@@ -115,7 +116,11 @@ def load_dataset(
 
 
 def stratified_indices(
-    labels: np.ndarray, per_class: Sequence[int], *, seed: int
+    labels: np.ndarray,
+    per_class: Sequence[int],
+    *,
+    seed: int,
+    purpose: Purpose = Purpose.SPLIT,
 ) -> tuple[np.ndarray, ...]:
     """Disjoint random subsets with the same number of images of every class.
 
@@ -126,6 +131,7 @@ def stratified_indices(
         labels: (N,), the class of each image.
         per_class: the images of each class in each subset.
         seed: 0 or above; the same seed gives the same subsets.
+        purpose: what the subsets are for.
 
     Returns:
         For each subset, sorted indices into `labels`.
@@ -139,7 +145,7 @@ def stratified_indices(
         members = np.flatnonzero(labels == label)
         if len(members) < ends[-1]:
             raise ValueError(f"class {label} has {len(members)} images, {ends[-1]} asked for")
-        members = np.random.default_rng([seed, int(label)]).permutation(members)
+        members = stream(seed, purpose, int(label)).permutation(members)
         for subset, end, count in zip(chosen, ends, per_class, strict=True):
             subset.append(members[end - count : end])
     return tuple(np.sort(np.concatenate(subset)) for subset in chosen)
@@ -191,18 +197,23 @@ def _load_cifar100(settings: Data, folder: Path, *, release: Release) -> Dataset
 
 
 def _load_procedural(settings: Data) -> Dataset:
-    images, labels = procedural.generate_images(
-        settings.train_per_class + settings.validation_per_class, seed=PROCEDURAL_SEED, part="train"
-    )
-    names = procedural.procedural_names()
-    validation_indices, train_indices = _split(labels, settings)
+    # Drawn apart: the same images are chosen by however many are trained on.
+    drawn = [
+        procedural.generate_images(per_class, seed=settings.split_seed, part=part)
+        for part, per_class in (
+            ("train", settings.train_per_class),
+            ("validation", settings.validation_per_class),
+        )
+    ]
+    images, labels = (np.concatenate(arrays) for arrays in zip(*drawn, strict=True))
+    train_indices, validation_indices = np.split(np.arange(len(labels)), [len(drawn[0][1])])
 
     def take(indices: np.ndarray) -> Images:
         return Images(images[indices], labels[indices])
 
     return _dataset(
         settings,
-        ClassNames(*names),
+        ClassNames(*procedural.procedural_names()),
         take=take,
         split=(train_indices, validation_indices),
         load_test=partial(_generate_test, settings),
@@ -269,7 +280,10 @@ def _split(labels: np.ndarray, settings: Data) -> tuple[np.ndarray, np.ndarray]:
 def _test_indices(labels: np.ndarray, settings: Data) -> np.ndarray:
     try:
         (indices,) = stratified_indices(
-            labels, (settings.test_per_class,), seed=settings.split_seed
+            labels,
+            (settings.test_per_class,),
+            seed=settings.split_seed,
+            purpose=Purpose.TEST_SUBSET,
         )
     except ValueError as error:
         raise CifarTrackError(

@@ -13,8 +13,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar_track.seeds import Purpose, stream
+
 SIDE = 32
-PARTS = ("train", "test")
+PARTS = ("train", "validation", "test")
 TRAITS = 15  # random numbers that make up an image, apart from its noise
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -86,7 +88,7 @@ def generate_images(
     Args:
         per_class: images of each class, at least 1.
         seed: 0 or above.
-        part: "train" or "test", which have no image in common.
+        part: one of `PARTS`, which have no image in common.
 
     Returns:
         uint8 (100 * per_class, 32, 32, 3) and int64 labels, the classes taking turns.
@@ -97,7 +99,9 @@ def generate_images(
     for label in range(classes):
         shape, colour = divmod(label, len(hues))
         # Two streams, each read image by image, so that an image does not depend on `per_class`.
-        traits, noise = np.random.default_rng([seed, PARTS.index(part), label]).spawn(2)
+        traits, noise = (
+            stream(seed, Purpose.STAND_IN, PARTS.index(part), label, number) for number in (0, 1)
+        )
         for start in range(0, per_class, 64):  # blocks that stay in the processor's cache
             count = min(64, per_class - start)
             images[start : start + count, label] = _draw(
