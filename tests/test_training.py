@@ -8,6 +8,8 @@ from cifar_track import training
 from cifar_track.augmentation import augment
 from cifar_track.config import Augmentation, CifarTrackError, load_experiment, override
 from cifar_track.data import Images
+from cifar_track.training import batches as pipeline
+from cifar_track.training import fitting
 
 SMALL = {
     "model.filters_1": 8,
@@ -75,7 +77,7 @@ def test_nan_ends_a_fit_with_one_line_that_says_when(images):
     ("steps", "at_once"), [(704, 8), (150, 6), (7, 7), (1, 1), (11, 1), (101, 1), (64, 8)]
 )
 def test_an_epoch_is_a_whole_number_of_executions(steps, at_once):
-    assert training._steps_at_once(steps) == at_once
+    assert fitting._steps_at_once(steps) == at_once
 
 
 def test_nan_is_told_by_its_step_where_each_is_an_execution(images):
@@ -147,7 +149,7 @@ def test_every_epoch_has_an_order_and_transforms_of_its_own(images, monkeypatch)
         seen.append((batch.tobytes(), rng.bit_generator.state["state"]["state"]))
         return augment(batch, settings, rng=rng)
 
-    monkeypatch.setattr(training, "augment", watched)
+    monkeypatch.setattr(pipeline, "augment", watched)
     fit(images, page="tune", **{"training.epochs": 3, "training.batch_size": 50})
     batches, states = zip(*seen, strict=True)
     assert len(set(batches)) == len(set(states)) == len(seen) >= 6  # some are prefetched in vain

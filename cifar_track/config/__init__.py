@@ -1,5 +1,6 @@
 """What an experiment is: frozen values that are loaded, overridden, checked and flattened."""
 
+from cifar_track.config.checks import CifarTrackError, nearest
 from cifar_track.config.datasets import DATASETS, DatasetInfo
 from cifar_track.config.pages import (
     EXPERIMENTS_DIRECTORY,
@@ -18,7 +19,6 @@ from cifar_track.config.settings import (
     TUNERS,
     Augmentation,
     Choice,
-    CifarTrackError,
     Data,
     Experiment,
     FloatRange,
@@ -29,7 +29,6 @@ from cifar_track.config.settings import (
     Search,
     Training,
     Value,
-    nearest,
 )
 
 __all__ = [

@@ -8,7 +8,8 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cifar_track.config.settings import CifarTrackError, Experiment, Model, Search, Value, nearest
+from cifar_track.config.checks import CifarTrackError, nearest
+from cifar_track.config.settings import Experiment, Model, Search, Value
 
 EXPERIMENTS_DIRECTORY = Path(__file__).resolve().parents[2] / "experiments"
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from cifar_track.config.checks import require, require_choice
 from cifar_track.config.datasets import DATASETS
 
 Value: TypeAlias = bool | int | float | str
@@ -18,10 +17,6 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 OPTIMIZERS = ("adam", "sgd")
 TUNERS = ("random", "hyperband", "bayesian", "grid")
 OBJECTIVES = ("val_accuracy", "val_loss")
-
-
-class CifarTrackError(Exception):
-    """An error a person can cause: one line saying what is wrong, what was expected, what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +36,11 @@ class Data:
     split_seed: int = 0
 
     def __post_init__(self) -> None:
-        _require_choice("data.dataset", self.dataset, tuple(DATASETS))
-        _require_choice("data.selection", self.selection, SELECTIONS)
+        require_choice("data.dataset", self.dataset, tuple(DATASETS))
+        require_choice("data.selection", self.selection, SELECTIONS)
         for name in ("train_per_class", "validation_per_class", "test_per_class"):
-            _require(f"data.{name}", getattr(self, name), at_least=1)
-        _require("data.split_seed", self.split_seed, at_least=0, below=2**31)
+            require(f"data.{name}", getattr(self, name), at_least=1)
+        require("data.split_seed", self.split_seed, at_least=0, below=2**31)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +58,10 @@ class Augmentation:
     horizontal_flip: bool = False
 
     def __post_init__(self) -> None:
-        _require("augmentation.rotation", self.rotation, at_least=0, at_most=180)
+        require("augmentation.rotation", self.rotation, at_least=0, at_most=180)
         for name in ("width_shift", "height_shift"):
-            _require(f"augmentation.{name}", getattr(self, name), at_least=0, at_most=1)
-        _require("augmentation.zoom", self.zoom, at_least=0, below=1)
+            require(f"augmentation.{name}", getattr(self, name), at_least=0, at_most=1)
+        require("augmentation.zoom", self.zoom, at_least=0, below=1)
 
 
 @dataclass(frozen=True, init=False)
@@ -97,9 +92,9 @@ class Optimizer:
     momentum: float = 0.0
 
     def __post_init__(self) -> None:
-        _require_choice("optimizer.name", self.name, OPTIMIZERS)
-        _require("optimizer.learning_rate", self.learning_rate, above=0)
-        _require("optimizer.momentum", self.momentum, at_least=0, below=1)
+        require_choice("optimizer.name", self.name, OPTIMIZERS)
+        require("optimizer.learning_rate", self.learning_rate, above=0)
+        require("optimizer.momentum", self.momentum, at_least=0, below=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,10 +108,10 @@ class Training:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
-        _require("training.epochs", self.epochs, at_least=1)
-        _require("training.batch_size", self.batch_size, at_least=1)
-        _require("training.seed", self.seed, at_least=0, below=2**31)
-        _require_choice("training.precision", self.precision, PRECISIONS)
+        require("training.epochs", self.epochs, at_least=1)
+        require("training.batch_size", self.batch_size, at_least=1)
+        require("training.seed", self.seed, at_least=0, below=2**31)
+        require_choice("training.precision", self.precision, PRECISIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,9 +155,9 @@ class Search:
     space: Mapping[str, Range] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        _require_choice("search.tuner", self.tuner, TUNERS)
-        _require_choice("search.objective", self.objective, OBJECTIVES)
-        _require("search.trials", self.trials, at_least=1)
+        require_choice("search.tuner", self.tuner, TUNERS)
+        require_choice("search.objective", self.objective, OBJECTIVES)
+        require("search.trials", self.trials, at_least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,42 +171,6 @@ class Experiment:
     optimizer: Optimizer
     training: Training
     search: Search | None = None
-
-
-def nearest(name: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
-    """`; did you mean 'x'?`, or the whole list where nothing is near; for the end of an error."""
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    if not matches:  # a last part alone, such as `epochs` for `training.epochs`
-        matches = [full for full in known if full.rpartition(".")[2] == name][:1]
-    return f"; did you mean {matches[0]!r}?" if matches else f"; expected one of {', '.join(known)}"
-
-
-def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise CifarTrackError(f"{name}={value} is unknown{nearest(str(value), choices)}")
-
-
-def _require(
-    name: str,
-    value: float,
-    *,
-    at_least: float | None = None,
-    above: float | None = None,
-    at_most: float | None = None,
-    below: float | None = None,
-) -> None:
-    bounds = {
-        "at least": (at_least, lambda bound: value >= bound),
-        "above": (above, lambda bound: value > bound),
-        "at most": (at_most, lambda bound: value <= bound),
-        "below": (below, lambda bound: value < bound),
-    }
-    if not math.isfinite(value):
-        raise CifarTrackError(f"{name}={value} is out of range; expected a finite number")
-    asked = {words: bound for words, (bound, _) in bounds.items() if bound is not None}
-    if not all(bounds[words][1](bound) for words, bound in asked.items()):
-        expected = " and ".join(f"{words} {bound}" for words, bound in asked.items())
-        raise CifarTrackError(f"{name}={value} is out of range; expected {expected}")
 
 
 def _restore_model(architecture: str, settings: dict[str, Value]) -> Model:

@@ -1,0 +1,161 @@
+"""The fit of one network, from its first step to the weights of its best epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from cifar_track import models
+from cifar_track.config import Experiment
+from cifar_track.data import Images
+from cifar_track.optimizers import build_optimizer
+from cifar_track.seeds import Purpose, derived_seed
+from cifar_track.training.batches import PREDICTION_BATCH, training_batches, validation_batches
+from cifar_track.training.callbacks import BestEpoch, EpochListener, StopAtNaN
+from cifar_track.training.precision import resolve_precision
+
+# TensorFlow comes back to Python, which costs 1 ms, after so many steps: a signal and a loss that
+# is no number are seen then. Of a large network each step takes long enough.
+MOST_STEPS_AT_ONCE = 8
+LARGE_NETWORK = 5_000_000  # weights; the study's CNN has at most 3 million, ResNet50 23 million
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """A trained network and the course of its training.
+
+    Attributes:
+        model: the network with the weights of its best epoch.
+        history: for each epoch `train_loss`, `train_accuracy`, `val_loss`, `val_accuracy`.
+        best_epoch: the first epoch, counted from 1, with the highest `val_accuracy`.
+        best_val_accuracy: that accuracy, a fraction.
+        best_val_loss: the loss of the same epoch.
+        fit_seconds: wall time, validation included.
+        fit_cpu_seconds: processor time of the whole process in that time.
+        images_per_second: training images a wall second.
+    """
+
+    model: keras.Model
+    history: tuple[Mapping[str, float], ...]
+    best_epoch: int
+    best_val_accuracy: float
+    best_val_loss: float
+    fit_seconds: float
+    fit_cpu_seconds: float
+    images_per_second: float
+
+
+def fit(
+    experiment: Experiment,
+    train: Images,
+    validation: Images,
+    *,
+    classes: int,
+    on_epoch: EpochListener = lambda epoch, metrics: None,
+    model: keras.Model | None = None,
+    initial_weights: Path | None = None,
+) -> Fit:
+    """Train an experiment's network and keep the epoch that does best on the validation images.
+
+    Args:
+        experiment: the settings; `training.precision` may be `auto`.
+        train: images to train on.
+        validation: images to choose the best epoch by.
+        classes: the number of classes.
+        on_epoch: called after each epoch with its number, from 1, and its four metrics.
+        model: a network that `build_model` made of the same experiment, if there is one already.
+        initial_weights: a weights file to start from, such as an earlier trial's.
+
+    Returns:
+        The network and its history.
+
+    Raises:
+        CifarTrackError: the loss stopped being a number.
+    """
+    model = model or build_model(experiment, classes=classes)
+    if initial_weights is not None:
+        model.load_weights(initial_weights)
+    settings = experiment.training
+    steps = math.ceil(len(train) / settings.batch_size)
+    steps_at_once = 1 if model.count_params() > LARGE_NETWORK else _steps_at_once(steps)
+    model.compile(
+        optimizer=build_optimizer(experiment.optimizer),
+        loss=keras.losses.SparseCategoricalCrossentropy(),
+        metrics=["accuracy"],
+        # XLA makes a step five times slower on a CPU.
+        jit_compile=bool(tf.config.list_physical_devices("GPU")),
+        steps_per_execution=steps_at_once,
+    )
+    keeper = BestEpoch(on_epoch)
+    wall, cpu = time.perf_counter(), time.process_time()
+    model.fit(
+        training_batches(
+            train,
+            experiment.augmentation,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+        ),
+        steps_per_epoch=steps,
+        epochs=settings.epochs,
+        validation_data=validation_batches(validation),
+        callbacks=[StopAtNaN(steps_at_once), keeper],
+        shuffle=False,  # the pipeline shuffles
+        verbose=0,
+    )
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    model.set_weights(keeper.weights)
+    best = keeper.history[keeper.best_epoch - 1]
+    return Fit(
+        model=model,
+        history=tuple(keeper.history),
+        best_epoch=keeper.best_epoch,
+        best_val_accuracy=best["val_accuracy"],
+        best_val_loss=best["val_loss"],
+        fit_seconds=wall,
+        fit_cpu_seconds=cpu,
+        images_per_second=len(train) * len(keeper.history) / wall,
+    )
+
+
+def build_model(experiment: Experiment, *, classes: int) -> keras.Model:
+    """The experiment's network, seeded by it, in its precision.
+
+    Raises:
+        CifarTrackError: a setting of the architecture is wrong, or its weights can't be had.
+    """
+    settings = experiment.training
+    if settings.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    return models.build(
+        experiment.model,
+        classes=classes,
+        seed=derived_seed(settings.seed, Purpose.WEIGHTS),
+        precision=resolve_precision(settings),
+    )
+
+
+def _steps_at_once(steps: int) -> int:
+    """How many steps TensorFlow runs before it comes back to Python.
+
+    A divisor of an epoch's steps, because Keras does not cut the last execution of an epoch
+    short: the study's 704 steps have 8, a prime number of steps only 1.
+    """
+    return max(count for count in range(1, MOST_STEPS_AT_ONCE + 1) if steps % count == 0)
+
+
+def predict(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Probabilities of the classes, float32 (N, classes), for uint8 (N, 32, 32, 3)."""
+    return np.concatenate(
+        [
+            np.asarray(model.predict_on_batch(images[start : start + PREDICTION_BATCH]))
+            for start in range(0, len(images), PREDICTION_BATCH)
+        ]
+    )
