@@ -20,22 +20,16 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
-from cifar_track.config import DATASETS, CifarTrackError
+from cifar_track.config import DATASETS, CifarTrackError, metrics_at
 from cifar_track.tracking import FinishedRun, tag
 
 CHAMPION = "champion"
 
 # What the registry shows of a version; the rest is a click away, in its run.
-SHOWN_METRICS = (
-    "best_val_accuracy",
-    "test_accuracy",
-    "test_accuracy_low",
-    "test_accuracy_high",
-    "test_top5_accuracy",
-    "test_macro_precision",
-    "test_macro_recall",
-    "test_macro_f1",
-    "test_log_loss",
+SHOWN_METRICS = tuple(
+    name
+    for metric in metrics_at("registry")
+    for name in (metric.name, *((metric.low, metric.high) if metric.interval == "wilson" else ()))
 )
 # The exported graph runs the same kernels, in other batches than the evaluation did.
 TOLERANCE = 1e-4

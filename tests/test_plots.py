@@ -16,7 +16,7 @@ from matplotlib.colors import to_hex, to_rgb
 
 from cifar_track import plots
 from cifar_track.comparison import compare
-from cifar_track.config import CifarTrackError
+from cifar_track.config import CLASS_FIGURES, CifarTrackError
 from cifar_track.plots import style
 from tests.made_up_evaluations import make_evaluation, make_result
 
@@ -51,6 +51,25 @@ def test_the_colours_are_the_studys_and_differ_in_lightness() -> None:
         for name, colour in style.METRIC_COLOURS.items()
     }
     assert luminance["recall"] > luminance["f1"] + 0.3
+
+
+def contrast(colour: str, paper: str) -> float:
+    """WCAG 2's contrast of two colours, from 1 to 21."""
+
+    def luminance(hexadecimal: str) -> float:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+                  for c in to_rgb(hexadecimal)]  # fmt: skip
+        return float(np.dot((0.2126, 0.7152, 0.0722), linear))
+
+    lighter, darker = sorted((luminance(colour), luminance(paper)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_every_mark_stands_out_from_the_paper() -> None:
+    assert contrast("#ffffff", "#000000") == pytest.approx(21)
+    for figure in CLASS_FIGURES:
+        assert contrast(figure.colour, "#ffffff") >= 3, figure.name
+        assert contrast(figure.colour_on_dark, "#16191d") >= 3, figure.name
 
 
 def test_the_first_eleven_classes_are_drawn_as_the_study_does(evaluation: Evaluation) -> None:

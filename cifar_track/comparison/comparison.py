@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from cifar_track.comparison.run_result import STUDY, RunResult, number_of, whole_of
-from cifar_track.config import CifarTrackError
+from cifar_track.config import CLASS_FIGURES, METRICS, CifarTrackError
 from cifar_track.statistics import PairedDifference, holm_adjust, paired_difference
 
 if TYPE_CHECKING:
@@ -21,23 +21,7 @@ if TYPE_CHECKING:
 Cell: TypeAlias = int | float | str | bool | None
 Row: TypeAlias = dict[str, Cell]
 
-PER_CLASS_FIGURES = ("precision", "recall", "f1")
 SIGNIFICANCE = 0.05
-
-_METRICS_FIRST = (
-    "test_accuracy",
-    "test_accuracy_low",
-    "test_accuracy_high",
-    "test_macro_precision",
-    "test_macro_recall",
-    "test_macro_f1",
-    "test_top5_accuracy",
-    "test_log_loss",
-    "best_val_accuracy",
-    "best_epoch",
-    "fit_seconds",
-    "images_per_second",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +72,8 @@ class Comparison:
     def metric_rows(self) -> list[Row]:
         """One row a run: what it is, its metrics, and the study's figures; None where missing."""
         present = {name for result in self.results for name in result.metrics}
-        names = [name for name in _METRICS_FIRST if name in present]
+        with_bounds = [name for m in METRICS.values() for name in (m.name, m.low, m.high)]
+        names = [name for name in with_bounds if name in present]
         names += sorted(present.difference(names))
         return [
             {
@@ -133,8 +118,10 @@ class Comparison:
         """
         described = next((r.per_class for r in self.results if r.per_class), ())
         columns = {
-            f"{figure} {label}": result.per_class_figure(figure) if result.per_class else None
-            for figure in PER_CLASS_FIGURES
+            f"{figure.name} {label}": (
+                result.per_class_figure(figure.name) if result.per_class else None
+            )
+            for figure in CLASS_FIGURES
             for label, result in zip(self.labels, self.results, strict=True)
         }
         return [

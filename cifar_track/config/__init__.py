@@ -2,6 +2,14 @@
 
 from cifar_track.config.checks import CifarTrackError, nearest
 from cifar_track.config.datasets import DATASETS, DatasetInfo
+from cifar_track.config.metrics import (
+    CLASS_FIGURES,
+    FIRST_CLASSES,
+    METRICS,
+    ClassFigure,
+    MetricInfo,
+    metrics_at,
+)
 from cifar_track.config.pages import (
     EXPERIMENTS_DIRECTORY,
     describe_space,
@@ -32,8 +40,11 @@ from cifar_track.config.settings import (
 )
 
 __all__ = [
+    "CLASS_FIGURES",
     "DATASETS",
     "EXPERIMENTS_DIRECTORY",
+    "FIRST_CLASSES",
+    "METRICS",
     "OBJECTIVES",
     "OPTIMIZERS",
     "PRECISIONS",
@@ -42,11 +53,13 @@ __all__ = [
     "Augmentation",
     "Choice",
     "CifarTrackError",
+    "ClassFigure",
     "Data",
     "DatasetInfo",
     "Experiment",
     "FloatRange",
     "IntRange",
+    "MetricInfo",
     "Model",
     "Optimizer",
     "Range",
@@ -57,6 +70,7 @@ __all__ = [
     "experiment_names",
     "flatten",
     "load_experiment",
+    "metrics_at",
     "nearest",
     "override",
     "parse_overrides",

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.lines import Line2D
 
+from cifar_track.config import FIRST_CLASSES
 from cifar_track.plots.style import (
     BAND,
-    FIRST_CLASSES,
     INK,
     METRIC_COLOURS,
     METRIC_LABELS,

@@ -9,11 +9,10 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from cifar_track.config import CifarTrackError
+from cifar_track.config import FIRST_CLASSES, CifarTrackError
 from cifar_track.plots.style import (
     F1,
     FAINT,
-    FIRST_CLASSES,
     GAIN,
     INK,
     LOSS,

@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from cifar_track.config import CLASS_FIGURES
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -15,15 +17,11 @@ if TYPE_CHECKING:
 
 DPI = 110
 
-# The study's colours. Green is the light one and red the dark one, so that those who cannot tell
-# red from green tell them by lightness; order and marks repeat what the colours say.
-PRECISION = "#2166ac"
-RECALL = "#74c476"
-F1 = "#b2182b"
-
-METRIC_COLOURS = {"precision": PRECISION, "recall": RECALL, "f1": F1}
+# Order and marks repeat what the colours say.
+METRIC_COLOURS = {figure.name: figure.colour for figure in CLASS_FIGURES}
+PRECISION, RECALL, F1 = METRIC_COLOURS.values()
 METRIC_MARKS = {"precision": "s", "recall": "^", "f1": "o"}
-METRIC_LABELS = {"precision": "precision", "recall": "recall", "f1": "F1"}
+METRIC_LABELS = {figure.name: figure.label for figure in CLASS_FIGURES}
 
 TRAIN = "#8c8c8c"
 VALIDATION = "#1b4f8a"
@@ -35,9 +33,6 @@ INK = "#222222"
 FAINT = "#767676"
 RULE = "#d9d9d9"
 BAND = "#f0f0f0"
-
-# The study draws the first eleven classes only.
-FIRST_CLASSES = 11
 
 
 def new_figure(width: float, height: float, *, title: str | None = None) -> Figure:

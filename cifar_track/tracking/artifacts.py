@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mlflow.entities import Dataset, DatasetInput, InputTag, RunTag
 
+from cifar_track.config import FIRST_CLASSES
 from cifar_track.tracking import store, tag
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 DIGEST_LENGTH = 36
 TAG_LENGTH = 8000
 TAGS_A_BATCH = 100
-
-STUDY_CLASSES = slice(0, 11)
-DOTS_PER_INCH = 110
 
 
 class RunArtifacts:
@@ -81,17 +79,12 @@ class RunArtifacts:
         from cifar_track import plots
 
         per_class = evaluation.per_class_rows()
-        classes = range(len(evaluation.class_names))
-        confusion = [
-            {"true": name, **dict(zip(evaluation.class_names, row.tolist(), strict=True))}
-            for name, row in zip(evaluation.class_names, evaluation.confusion, strict=True)
-        ]
         with tempfile.TemporaryDirectory() as folder:
             tables = Path(folder, "evaluation")
             tables.mkdir()
             _write_csv(per_class, tables / "per_class.csv")
             _write_table(per_class, tables / "per_class.json")
-            _write_csv(confusion, tables / "confusion.csv")
+            _write_csv(evaluation.confusion_rows(), tables / "confusion.csv")
             _write_csv(
                 evaluation.confused_pairs(),
                 tables / "confused_pairs.csv",
@@ -109,11 +102,8 @@ class RunArtifacts:
             )
             figures = Path(folder, "figures")
             figures.mkdir()
-            first = list(classes[STUDY_CLASSES])
             for name, figure in {
-                "per_class_first_11": plots.per_class_bars(
-                    evaluation, classes=first, title=f"First {len(first)} classes"
-                ),
+                f"per_class_first_{FIRST_CLASSES}": plots.per_class_bars(evaluation),
                 "per_class_all": plots.per_class_overview(evaluation),
                 "confusion_matrix": plots.confusion_matrix(evaluation),
             }.items():
@@ -199,4 +189,4 @@ def _write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def _write_figure(figure: Figure, path: Path) -> None:
-    figure.savefig(path, format="png", dpi=DOTS_PER_INCH)
+    figure.savefig(path, format="png")

@@ -1,0 +1,231 @@
+"""What each figure of a run is: its name, its label, which way is better, its interval, its places.
+
+What is logged under which name is read from here by whoever logs, compares, shows or registers it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+# Where a metric is shown: the page of a comparison, the table in the terminal, the registry.
+Place = Literal["page", "summary", "registry"]
+EVERYWHERE: tuple[Place, ...] = ("page", "summary", "registry")
+
+# The study draws the first eleven classes only.
+FIRST_CLASSES = 11
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricInfo:
+    """A metric of a whole run as every other part of the project knows it.
+
+    Attributes:
+        name: under which it is logged.
+        label: what the head of a column calls it.
+        meaning: what it is, in a sentence that needs no other.
+        unit: `share` from 0 to 1, `nats`, `seconds`, `count`, or `rate` a second.
+        better: `higher`, `lower`, or `neither`.
+        interval: `wilson` for a share of the images, `bootstrap` over the images, or `none`.
+        places: where it is shown.
+    """
+
+    name: str
+    label: str
+    meaning: str
+    unit: Literal["share", "nats", "seconds", "count", "rate"]
+    better: Literal["higher", "lower", "neither"] = "higher"
+    interval: Literal["wilson", "bootstrap", "none"] = "none"
+    places: tuple[Place, ...] = ()
+
+    @property
+    def low(self) -> str:
+        """The name under which the lower bound of its interval is logged."""
+        return f"{self.name}_low"
+
+    @property
+    def high(self) -> str:
+        """The name under which the upper bound of its interval is logged."""
+        return f"{self.name}_high"
+
+    @property
+    def is_the_tests(self) -> bool:
+        """Whether it is a figure of the test images."""
+        return self.name.startswith("test_")
+
+    def text(self, value: float | None, *, missing: str = "-") -> str:
+        """The value as it is shown; `missing` where there is none."""
+        if value is None:
+            return missing
+        digits = 3 if self.unit in ("share", "nats") else 0
+        return f"{value:,.{digits}f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassFigure:
+    """A figure of a single class, with the colour that the study gave it.
+
+    Attributes:
+        name: in tables and on `Evaluation`.
+        label: what a legend calls it.
+        colour: of its marks on white paper, at a contrast of 3 or more.
+        colour_on_dark: of its marks on a dark page, likewise.
+    """
+
+    name: str
+    label: str
+    colour: str
+    colour_on_dark: str
+
+    @property
+    def macro(self) -> str:
+        """The name under which its mean over the classes is logged."""
+        return f"test_macro_{self.name}"
+
+
+# In the order in which they are shown. Green is the light one and red the dark one, so that those
+# who cannot tell red from green tell them by lightness.
+CLASS_FIGURES = (
+    ClassFigure(name="precision", label="precision", colour="#2166ac", colour_on_dark="#6aa9e9"),
+    ClassFigure(name="recall", label="recall", colour="#43a451", colour_on_dark="#7fce86"),
+    ClassFigure(name="f1", label="F1", colour="#b2182b", colour_on_dark="#f0808a"),
+)
+
+# In the order in which they are shown.
+METRICS: Mapping[str, MetricInfo] = MappingProxyType(
+    {
+        info.name: info
+        for info in (
+            MetricInfo(
+                name="test_accuracy",
+                label="test accuracy",
+                meaning="share of the test images whose most probable class is the true one",
+                unit="share",
+                interval="wilson",
+                places=EVERYWHERE,
+            ),
+            MetricInfo(
+                name="test_top5_accuracy",
+                label="top-5",
+                meaning="share of the test images whose true class is among the five most probable",
+                unit="share",
+                interval="wilson",
+                places=EVERYWHERE,
+            ),
+            *(
+                MetricInfo(
+                    name=figure.macro,
+                    label=figure.label,
+                    meaning=f"{figure.label} of a class, the plain mean over all classes",
+                    unit="share",
+                    interval="bootstrap",
+                    places=EVERYWHERE,
+                )
+                for figure in CLASS_FIGURES
+            ),
+            MetricInfo(
+                name="test_log_loss",
+                label="log loss",
+                meaning="mean negative logarithm of the true class's probability, in nats",
+                unit="nats",
+                better="lower",
+                interval="bootstrap",
+                places=("page", "registry"),
+            ),
+            MetricInfo(
+                name="test_calibration_error",
+                label="calibration error",
+                meaning="mean distance between confidence and accuracy, in 15 bins of equally "
+                "many images",
+                unit="share",
+                better="lower",
+                interval="bootstrap",
+                places=("page", "registry"),
+            ),
+            MetricInfo(
+                name="test_superclass_accuracy",
+                label="superclass",
+                meaning="share of the test images whose most probable class is of the true "
+                "superclass",
+                unit="share",
+                interval="wilson",
+                places=("page", "registry"),
+            ),
+            MetricInfo(
+                name="test_accuracy_unseen",
+                label="unseen",
+                meaning="test accuracy without the test images that occur, or all but occur, "
+                "among those trained on",
+                unit="share",
+                interval="wilson",
+                places=("page", "registry"),
+            ),
+            MetricInfo(
+                name="test_images_seen",
+                label="test images seen",
+                meaning="test images that occur, or all but occur, among those trained on",
+                unit="count",
+                better="neither",
+            ),
+            MetricInfo(
+                name="best_val_accuracy",
+                label="validation",
+                meaning="highest accuracy of an epoch on the validation images",
+                unit="share",
+                places=("page", "registry"),
+            ),
+            MetricInfo(
+                name="best_val_loss",
+                label="validation loss",
+                meaning="loss on the validation images in the epoch that was kept",
+                unit="nats",
+                better="lower",
+            ),
+            MetricInfo(
+                name="best_epoch",
+                label="best epoch",
+                meaning="the epoch that was kept, counted from 1",
+                unit="count",
+                better="neither",
+            ),
+            MetricInfo(
+                name="fit_seconds",
+                label="seconds",
+                meaning="wall time of the fit, validation included",
+                unit="seconds",
+                better="lower",
+                places=("page",),
+            ),
+            MetricInfo(
+                name="fit_cpu_seconds",
+                label="CPU seconds",
+                meaning="processor time of the fit, validation included",
+                unit="seconds",
+                better="lower",
+                places=("page",),
+            ),
+            MetricInfo(
+                name="images_per_second",
+                label="images a second",
+                meaning="training images a wall second",
+                unit="rate",
+                places=("page",),
+            ),
+            MetricInfo(
+                name="parameters",
+                label="parameters",
+                meaning="numbers that the network learns",
+                unit="count",
+                better="neither",
+                places=("page",),
+            ),
+        )
+    }
+)
+
+
+def metrics_at(place: Place) -> tuple[MetricInfo, ...]:
+    """The metrics that are shown at a place, in the order of their display."""
+    return tuple(info for info in METRICS.values() if place in info.places)
