@@ -5,9 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
-import signal
 import sys
-from typing import NoReturn
 
 # What `import` calls the packages of pyproject.toml.
 PACKAGES = (
@@ -46,22 +44,18 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    from cifar_track import cli
+    from cifar_track import cli, interrupts
 
     # Imports make a million objects to stay; looking for garbage among them, again and again, takes
     # a fifth of the imports' time. The study collects between its iterations.
     gc.set_threshold(100_000)
-    signal.signal(signal.SIGTERM, _interrupt)
+    if "MLFLOW_RUN_ID" in os.environ:
+        interrupts.follow_launcher()
     try:
-        return cli.run(sys.argv[1:])
+        with interrupts.raised():
+            return cli.run(sys.argv[1:])
     except KeyboardInterrupt as interrupt:
-        # Whoever makes a termination an interrupt says so in it, as `_interrupt` does.
-        return 128 + (signal.SIGTERM if "SIGTERM" in interrupt.args else signal.SIGINT)
-
-
-def _interrupt(_signal: int, _frame: object) -> NoReturn:
-    # As an exception, so that runs are closed as killed and child processes are ended.
-    raise KeyboardInterrupt("SIGTERM")
+        return interrupts.exit_status(interrupt)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ LEVELS = (
     {"tuning", "registry", "tracking"},
     {"report", "plots", "comparison", "training"},
     {"models", "optimizers", "data", "augmentation", "evaluation", "statistics"},
-    {"config", "seeds"},
+    {"config", "interrupts", "seeds"},
     {"__init__"},
 )
 LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}
@@ -28,6 +28,7 @@ ALLOWED = {
     "__main__": set(),
     "cli": {"click"},
     "config": set(),
+    "interrupts": {"psutil"},
     "seeds": {"numpy"},
     "statistics": {"numpy", "scipy"},
     "evaluation": {"numpy", "sklearn"},

@@ -22,7 +22,7 @@ import pytest
 from conftest import free_port
 from made_up_evaluations import make_evaluation
 
-from cifar_track import config, tracking
+from cifar_track import config, interrupts, tracking
 from cifar_track.config import CifarTrackError
 from cifar_track.tracking import launcher, process, runs, store, tag, writer
 
@@ -225,7 +225,7 @@ def test_sigterm_ends_the_run_killed_with_what_was_logged_and_the_handler_is_put
     sqlite_store,
 ):
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(tracking.Terminated), start() as run:  # noqa: PT012
+    with pytest.raises(interrupts.Terminated), start() as run:  # noqa: PT012
         run.log_epoch(1, {"val_accuracy": 0.5})
         child = run.child(0, {"model.dense_units": 32})
         os.kill(os.getpid(), signal.SIGTERM)

@@ -1,6 +1,6 @@
 """Runs, parameters, metrics, artifacts and models in MLflow: where mlflow is imported."""
 
-from cifar_track.tracking import quiet  # noqa: F401, I001 - before mlflow is imported
+from cifar_track.tracking import quiet  # noqa: F401 - before mlflow is imported
 from cifar_track.tracking.abandoned import Abandoned, find_abandoned, mend
 from cifar_track.tracking.queries import (
     FinishedRun,
@@ -10,7 +10,6 @@ from cifar_track.tracking.queries import (
     load_result,
     newest_of_each_iteration,
 )
-from cifar_track.tracking.interrupts import Terminated
 from cifar_track.tracking.runs import ChildRun, Run
 from cifar_track.tracking.start import start_run
 from cifar_track.tracking.store import compare_url, open_store, run_url, ui_address, ui_command
@@ -20,7 +19,6 @@ __all__ = [
     "ChildRun",
     "FinishedRun",
     "Run",
-    "Terminated",
     "compare_url",
     "find_abandoned",
     "find_child",

@@ -13,9 +13,9 @@ import numpy as np
 from mlflow.entities import Param
 
 from cifar_track.config import CifarTrackError, Value
+from cifar_track.interrupts import Terminated
 from cifar_track.tracking import queries, store, tag
 from cifar_track.tracking.artifacts import RunArtifacts
-from cifar_track.tracking.interrupts import Terminated, status_of
 from cifar_track.tracking.model import log_served_model
 from cifar_track.tracking.process import identity_tags
 from cifar_track.tracking.writer import MetricWriter
@@ -210,7 +210,7 @@ class Run(RunArtifacts):
 
     def _log_ending(self, status: str, error: BaseException | None) -> None:
         if status == "KILLED":
-            self.set_tags({tag.ERROR: "SIGTERM" if isinstance(error, Terminated) else "Ctrl-C"})
+            self.set_tags({tag.ERROR: str(error) if isinstance(error, Terminated) else "Ctrl-C"})
         elif error is not None and status == "FAILED":
             self.log_error("".join(traceback.format_exception(error)))
         for child in list(self._open_children.values()):
@@ -249,6 +249,14 @@ def _can_begin(found: mlflow.entities.Run, parameters: Mapping[str, Value]) -> b
     return not found.data.metrics and all(
         wanted.get(name) == value for name, value in found.data.params.items()
     )
+
+
+def status_of(error: BaseException | None) -> str:
+    """The status of a run that this error ended; None is its normal end."""
+    if error is None or (isinstance(error, SystemExit) and not error.code):
+        return "FINISHED"
+    # A signal between the block and its end shows itself only as the block being dropped.
+    return "KILLED" if isinstance(error, KeyboardInterrupt | GeneratorExit) else "FAILED"
 
 
 def _text(value: Value) -> str:

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import mlflow
 
 import cifar_track
+from cifar_track import interrupts
 from cifar_track.config import Experiment
 from cifar_track.tracking import launcher, store, tag
-from cifar_track.tracking.interrupts import sigterm_raises
 from cifar_track.tracking.process import git_tags, identity_tags
 from cifar_track.tracking.runs import Run
 from cifar_track.tracking.writer import MetricWriter
@@ -70,7 +70,7 @@ def start_run(
         all_tags[tag.MLFLOW_PARENT] = outer.info.run_id
     if launched is not None and not joins:
         all_tags[tag.LAUNCHER_RUN_ID] = launched.run_id
-    with sigterm_raises():
+    with interrupts.raised(), interrupts.deferred():
         active = mlflow.start_run(
             run_id=run_id,
             experiment_id=None if run_id else experiment_id,
@@ -85,7 +85,8 @@ def start_run(
             run.forget_error()
             if launched is not None and not joins:
                 launcher.link_launcher_run(launched, active, name=name)
-            yield run
+            with interrupts.allowed():
+                yield run
         except BaseException as error:
             run.end(error)
             raise

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
+from cifar_track import interrupts
 from cifar_track.config import CifarTrackError, Experiment
 from cifar_track.tuning.scheduler import Scheduler
 from cifar_track.tuning.space import check_space, planned_trials
@@ -74,24 +69,6 @@ def search(
         scheduler = Scheduler(experiment, data, directory=directory, listener=listener, train=train)
         scheduler.report_ended()
         workers = min(workers, planned_trials(experiment))
-        with share_images(data, directory / "images"), _terminable(), scheduler.stopping():
+        with share_images(data, directory / "images"), interrupts.raised(), scheduler.stopping():
             scheduler.run(workers)
         return scheduler.result()
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Makes SIGTERM an exception, so that the search can end its processes, unless it is one."""
-    in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-
-    def leave(number: int, _frame: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
