@@ -44,8 +44,9 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    from cifar_track import cli, interrupts
+    from cifar_track import cli, environment, interrupts
 
+    environment.settle()
     # Imports make a million objects to stay; looking for garbage among them, again and again, takes
     # a fifth of the imports' time. The study collects between its iterations.
     gc.set_threshold(100_000)

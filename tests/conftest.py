@@ -13,7 +13,8 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,46 @@ MLFLOW_VARIABLES = (
     "MLFLOW_TRACKING_URI",
     "MLFLOW_REGISTRY_URI",
 )
+# No test asks the author's server for the images, whatever the environment says.
+NO_DOWNLOAD = "http://127.0.0.1:9/nothing-listens-here.tar.gz"
+os.environ["CIFAR100_URL"] = NO_DOWNLOAD
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """An empty folder that every user may enter, as pytest's own are not."""
+    folder = Path(tempfile.mkdtemp(prefix="cifar_track-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        for path in folder.rglob("*"):
+            if path.is_dir() and not path.is_symlink():
+                path.chmod(0o755)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def as_somebody_else() -> Callable[[], AbstractContextManager[None]]:
+    """A block in which the files' permissions count, which root's own processes don't heed."""
+
+    @contextmanager
+    def block() -> Iterator[None]:
+        if os.getuid() != 0:
+            yield
+            return
+        groups = os.getgroups()
+        os.setgroups([])
+        os.setresgid(65534, 65534, 0)
+        os.setresuid(65534, 65534, 0)
+        try:
+            yield
+        finally:
+            os.setresuid(0, 0, 0)
+            os.setresgid(0, 0, 0)
+            os.setgroups(groups)
+
+    return block
 
 
 @pytest.fixture

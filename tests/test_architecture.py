@@ -18,7 +18,8 @@ LEVELS = (
     {"tuning", "registry", "tracking"},
     {"report", "plots", "comparison", "training"},
     {"models", "optimizers", "data", "augmentation", "evaluation", "statistics"},
-    {"config", "interrupts", "seeds"},
+    {"addresses", "environment", "folders", "interrupts", "seeds"},
+    {"config"},
     {"__init__"},
 )
 LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}
@@ -28,6 +29,9 @@ ALLOWED = {
     "__main__": set(),
     "cli": {"click"},
     "config": set(),
+    "addresses": set(),
+    "environment": {"keras"},
+    "folders": {"platformdirs"},
     "interrupts": {"psutil"},
     "seeds": {"numpy"},
     "statistics": {"numpy", "scipy"},

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
 import os
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -34,6 +36,7 @@ from cifar_track.data import (
     stratified_indices,
 )
 
+PLACES_OF_FILES = [f"data/cifar-100-python/{name}" for name in ("train", "test", "meta")]
 CLASSES, TRAIN_PER_CLASS, TEST_PER_CLASS = 100, 6, 3
 SMALL = Data(train_per_class=4, validation_per_class=2, test_per_class=3)
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,7 +63,6 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
-    monkeypatch.setenv("CIFAR100_URL", "http://127.0.0.1:9/nothing-listens-here.tar.gz")
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.delenv("KERAS_HOME", raising=False)
     monkeypatch.delenv("CIFAR100_DIR", raising=False)
@@ -143,6 +145,7 @@ class Mirror:
     content: bytes
     cut_after: list[int] = field(default_factory=list)
     ranges: bool = True
+    refusals: list[int] = field(default_factory=list)
     requests: list[str | None] = field(default_factory=list)
     url: str = ""
 
@@ -155,6 +158,9 @@ def mirror(lookalike: LookAlike, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mi
         def do_GET(self) -> None:
             wanted = self.headers.get("Range")
             state.requests.append(wanted)
+            if state.refusals:
+                self.send_error(state.refusals.pop(0))
+                return
             start = int(wanted[6:-1]) if wanted and state.ranges else 0
             if start >= len(state.content):
                 self.send_error(416)
@@ -307,6 +313,80 @@ def test_the_named_place_may_take_any_of_its_forms(copied, monkeypatch):
     assert copied.load(allow_download=False).source.endswith("cache/cifar_track/cifar-100-python")
 
 
+@pytest.mark.parametrize("name", ["train", "test", "meta"])
+def test_one_of_the_files_stands_for_its_folder(copied, name):
+    assert find_cifar100(copied.folder / name) == copied.folder
+
+
+def test_an_archive_that_a_browser_has_decompressed(copied, elsewhere, tmp_path):
+    folder = tmp_path / "Downloads"
+    folder.mkdir()
+    (folder / "cifar-100-python.tar").write_bytes(gzip.decompress(copied.archive.read_bytes()))
+    data = copied.load(directory=folder / "cifar-100-python.tar")
+    assert data.digest == copied.load(directory=copied.folder).digest
+    assert find_cifar100(folder) == folder / "cifar-100-python.tar"
+
+
+@pytest.mark.parametrize("damage", ["changed", "truncated"])
+def test_a_damaged_archive_without_compression_leaves_nothing(copied, elsewhere, damage):
+    content = bytearray(gzip.decompress(copied.archive.read_bytes()))
+    content[len(content) // 2] ^= 1
+    archive = copied.archive.with_suffix("")
+    archive.write_bytes(content if damage == "changed" else content[: len(content) // 2])
+    with pytest.raises(CifarTrackError, match=r"is damaged|cannot be unpacked") as caught:
+        copied.load(directory=archive)
+    assert str(archive) in str(caught.value)
+    assert left_in(elsewhere / "cache/cifar_track") == set()
+
+
+@pytest.fixture
+def readable(copied, open_folder) -> Path:
+    """The files where every user may read them."""
+    folder = open_folder / "data" / "cifar-100-python"
+    shutil.copytree(copied.folder, folder)
+    return folder
+
+
+@pytest.mark.parametrize("locked", ["data", "data/cifar-100-python", *PLACES_OF_FILES])
+def test_a_named_place_that_may_not_be_read_is_one_line(
+    locked, copied, readable, open_folder, as_somebody_else
+):
+    (open_folder / locked).chmod(0o000)
+    with as_somebody_else(), pytest.raises(CifarTrackError) as caught:
+        copied.load(directory=readable)
+    message = str(caught.value)
+    assert message.startswith("data_dir: ")
+    assert f"{open_folder / locked}" in message
+    assert "can't be read by this user" in message
+
+
+@pytest.mark.parametrize(
+    ("locked", "found"),
+    [
+        ("home", None),
+        ("home/cache/cifar_track", "home/.keras/datasets"),
+        ("home/.keras", "home/cache/cifar_track"),
+    ],
+)
+def test_a_cache_that_may_not_be_read_is_passed_over(
+    locked, found, copied, open_folder, as_somebody_else, monkeypatch
+):
+    home = open_folder / "home"
+    for place in (home / "cache/cifar_track", home / ".keras/datasets"):
+        shutil.copytree(copied.folder, place / "cifar-100-python")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+    (open_folder / locked).chmod(0o000)
+    with as_somebody_else():
+        if found is not None:
+            assert find_cifar100() == open_folder / found / "cifar-100-python"
+        else:
+            assert find_cifar100() is None
+            # So that `main` may take the stand-in.
+            with pytest.raises(DataUnavailableError, match="cannot use the cache"):
+                copied.load()
+
+
 @pytest.mark.parametrize("place", ["missing", "empty", "partial"])
 def test_a_named_place_without_the_data_is_an_error(place, copied, tmp_path, monkeypatch, mirror):
     cached = tmp_path / "home/cache/cifar_track/cifar-100-python"
@@ -420,7 +500,7 @@ def test_an_archive_of_something_else_is_one_line(copied, elsewhere, content):
 
 def test_a_cache_that_cannot_be_written_is_one_line(copied, elsewhere, mirror):
     (elsewhere / "cache").write_bytes(b"a file where a folder should be")
-    with pytest.raises(CifarTrackError, match=r"cannot use the cache .*XDG_CACHE_HOME"):
+    with pytest.raises(DataUnavailableError, match=r"cannot use the cache .*XDG_CACHE_HOME"):
         copied.load()
     assert mirror.requests == []
 
@@ -508,6 +588,28 @@ def test_a_missing_page_is_not_asked_for_again(lookalike, mirror, elsewhere):
         lookalike.load()
     assert len(mirror.requests) == 1
     assert left_in(elsewhere / "cache/cifar_track") == set()
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_is_busy_is_asked_again(lookalike, mirror, status):
+    mirror.refusals = [status, status]
+    assert len(lookalike.load().train) == 400
+    assert mirror.requests == [None] * 3
+
+
+def test_a_server_that_stays_busy_is_given_up(lookalike, mirror):
+    mirror.refusals = [503] * 100
+    with pytest.raises(DataUnavailableError, match="HTTP status 503"):
+        lookalike.load()
+    assert len(mirror.requests) == download.ATTEMPTS
+
+
+def test_a_password_in_the_address_is_not_shown(lookalike, monkeypatch):
+    monkeypatch.setenv("CIFAR100_URL", "http://me:secret@127.0.0.1:9/cifar.tar.gz")
+    with pytest.raises(DataUnavailableError) as caught:
+        lookalike.load()
+    assert "secret" not in str(caught.value)
+    assert "http://me:***@127.0.0.1:9/cifar.tar.gz" in str(caught.value)
 
 
 def test_two_processes_at_once_download_once(lookalike, mirror, elsewhere):

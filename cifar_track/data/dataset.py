@@ -23,11 +23,11 @@ from cifar_track.data.original import (
     CIFAR100,
     Release,
     as_images,
-    cache_directory,
     find_cifar100,
     read_images,
     read_names,
 )
+from cifar_track.folders import cache_directory
 from cifar_track.seeds import Purpose, stream
 
 # The stand-in's test images are the same in every run; the others are split_seed's.
@@ -159,7 +159,12 @@ def _require_cifar100(
     release: Release,
 ) -> Path:
     found = find_cifar100(directory, release=release)
-    cache = cache_directory()
+    if found is not None and found.is_dir():
+        return found
+    try:
+        cache = cache_directory()
+    except CifarTrackError as error:
+        raise DataUnavailableError(f"{error}, or CIFAR100_DIR to a folder with the data") from error
     if found is None and allow_download:
         url = os.environ.get("CIFAR100_URL") or release.url
         return download_cifar100(url, cache=cache, release=release, on_progress=on_progress)
@@ -168,7 +173,7 @@ def _require_cifar100(
             "CIFAR-100 is not on this machine; set CIFAR100_DIR (or -P data_dir=) to a folder with"
             " its files or to its archive, allow the download, or use -P dataset=procedural"
         )
-    return found if found.is_dir() else unpack_cifar100(found, cache=cache, release=release)
+    return unpack_cifar100(found, cache=cache, release=release)
 
 
 def _load_cifar100(settings: Data, folder: Path, *, release: Release) -> Dataset:

@@ -20,6 +20,7 @@ from typing import IO, TypeAlias
 import click
 import filelock
 
+from cifar_track.addresses import shown
 from cifar_track.config import CifarTrackError
 from cifar_track.data.original import (
     ARCHIVE,
@@ -36,7 +37,8 @@ TIMEOUT_SECONDS = 20.0
 ATTEMPTS = 5
 PAUSE_SECONDS = 1.0
 CHUNK_BYTES = 1 << 18
-TEMPORARY_FAILURES = (500, 502, 503, 504)
+# What a server that is up says when it can't answer just now.
+TEMPORARY_FAILURES = (408, 429, 500, 502, 503, 504)
 
 
 class DataUnavailableError(CifarTrackError):
@@ -45,6 +47,14 @@ class DataUnavailableError(CifarTrackError):
 
 class _Cut(Exception):
     """The connection failed; what has arrived so far is kept."""
+
+
+class _Busy(_Cut):
+    """The server is there and asks to be tried again."""
+
+
+class _Refused(_Cut):
+    """The server is there and will say the same again."""
 
 
 def download_cifar100(
@@ -83,7 +93,7 @@ def download_cifar100(
             # What an earlier call left may be of another file: begin anew, once.
             _fetch(url, part, on_progress=on_progress)
             _require_archive(part, release=release, url=url)
-        _unpack(part, folder)
+        _unpack(part, folder, release=release)
         part.unlink()
         return folder
 
@@ -98,14 +108,15 @@ def unpack_cifar100(archive: Path, *, cache: Path, release: Release) -> Path:
         CifarTrackError: the archive is not the original, or the cache cannot be written.
     """
     try:
-        with archive.open("rb") as stream:
-            require_original(stream, archive, md5=release.archive_md5)
+        if not _is_plain_tar(archive):  # of which no hash is published, but of the files in it
+            with archive.open("rb") as stream:
+                require_original(stream, archive, md5=release.archive_md5)
     except OSError as error:
         raise CifarTrackError(f"cannot read {archive}: {error.strerror or error}") from error
     with _locked(cache):
         folder = cache / FOLDER
         if not holds_files(folder):
-            _unpack(archive, folder)
+            _unpack(archive, folder, release=release)
         return folder
 
 
@@ -116,10 +127,18 @@ def _locked(cache: Path) -> Iterator[None]:
         with filelock.FileLock(cache / "download.lock"):
             yield
     except OSError as error:
-        raise CifarTrackError(
+        raise DataUnavailableError(
             f"cannot use the cache {cache}: {error}; set XDG_CACHE_HOME to a folder that can be"
             " written, or CIFAR100_DIR to one with the data"
         ) from error
+
+
+def _is_plain_tar(archive: Path) -> bool:
+    try:
+        with tarfile.open(archive, "r:"):
+            return True
+    except (tarfile.TarError, EOFError):
+        return False
 
 
 def _require_archive(part: Path, *, release: Release, url: str) -> None:
@@ -127,7 +146,7 @@ def _require_archive(part: Path, *, release: Release, url: str) -> None:
         with part.open("rb") as stream:
             require_original(
                 stream,
-                url,
+                shown(url),
                 md5=release.archive_md5,
                 advice="it was thrown away; try again, or set CIFAR100_URL to another address",
             )
@@ -136,7 +155,7 @@ def _require_archive(part: Path, *, release: Release, url: str) -> None:
         raise
 
 
-def _unpack(archive: Path, folder: Path) -> None:
+def _unpack(archive: Path, folder: Path, *, release: Release) -> None:
     # Unpacked aside and renamed, so that a killed process never leaves half a data set; what one
     # left aside is cleared away by the next, which holds the lock.
     aside = folder.parent / "unpacking"
@@ -147,6 +166,9 @@ def _unpack(archive: Path, folder: Path) -> None:
         unpacked = aside / FOLDER
         if not holds_files(unpacked):
             raise CifarTrackError(f"{archive} does not hold {FOLDER} with {', '.join(FILES)}")
+        for name in FILES:
+            with (unpacked / name).open("rb") as stream:
+                require_original(stream, f"{name} in {archive}", md5=release.file_md5[name])
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(unpacked, folder)
     except (tarfile.TarError, EOFError, zlib.error) as error:
@@ -161,14 +183,18 @@ def _fetch(url: str, part: Path, *, on_progress: Progress | None) -> None:
         before = part.stat().st_size if part.exists() else 0
         try:
             return _fetch_rest(url, part, on_progress=on_progress)
+        except _Refused as refused:
+            failure = str(refused)
+            break
         except _Cut as cut:
             failure = str(cut)
             after = part.stat().st_size if part.exists() else 0
-            if attempt == 0 and after <= before:
+            if attempt == 0 and after <= before and not isinstance(cut, _Busy):
                 break  # offline: say so at once
-            time.sleep(PAUSE_SECONDS * attempt)
+            if attempt + 1 < ATTEMPTS:
+                time.sleep(PAUSE_SECONDS * (attempt + 1))
     raise DataUnavailableError(
-        f"CIFAR-100 cannot be downloaded from {url}: {failure}; set CIFAR100_DIR (or -P"
+        f"CIFAR-100 cannot be downloaded from {shown(url)}: {failure}; set CIFAR100_DIR (or -P"
         " data_dir=) to a folder with its files, or use -P dataset=procedural"
     )
 
@@ -184,7 +210,8 @@ def _fetch_rest(url: str, part: Path, *, on_progress: Progress | None) -> None:
         error.close()
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
             return  # nothing is missing, or it is another file: the hash will tell
-        raise _Cut(f"HTTP status {error.code}") from error
+        kind = _Busy if error.code in TEMPORARY_FAILURES else _Refused
+        raise kind(f"HTTP status {error.code}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _Cut(str(getattr(error, "reason", error))) from error
     with response:

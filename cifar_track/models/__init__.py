@@ -7,10 +7,14 @@ import inspect
 from collections.abc import Callable
 from pathlib import Path
 
-import keras
+from cifar_track import environment
 
-from cifar_track.config import CifarTrackError, Model, nearest
-from cifar_track.models import layers
+environment.load_keras()  # before anything reads its settings
+
+import keras  # noqa: E402
+
+from cifar_track.config import CifarTrackError, Model, nearest  # noqa: E402
+from cifar_track.models import layers  # noqa: E402
 
 _NOT_ARCHITECTURES = {"__init__", "layers"}
 

@@ -19,6 +19,7 @@ import filelock
 import mlflow
 from mlflow.exceptions import MlflowException
 
+from cifar_track import environment
 from cifar_track.config import DATASETS, CifarTrackError
 
 DEFAULT_DATABASE = "mlflow.db"
@@ -124,16 +125,8 @@ def short_patience() -> Iterator[None]:
     # MLflow's own patience with a server is four minutes; once it is known to answer, that is
     # right for a run that trains for hours, but not for the first word.
     limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-    before = {name: os.environ.get(name) for name in limits}
-    os.environ.update(limits)
-    try:
+    with environment.variables(limits):
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def ui_command() -> str:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from cifar_track.config import CifarTrackError, Experiment
+from cifar_track.environment import settle, variables
 
 if TYPE_CHECKING:
     from cifar_track.data import Dataset, Images
@@ -166,8 +167,9 @@ class TrialProcess:
         resource_tracker.ensure_running()
         try:
             # What TensorFlow and others leave there, where a process ends at once, goes with it.
+            settle()
             environment = {**environment, "TMPDIR": str(job.images)}
-            with _held(signal.SIGINT, signal.SIGTERM), _environment(environment):
+            with _held(signal.SIGINT, signal.SIGTERM), variables(environment):
                 self._process.start()
         except BaseException:
             self.connection.close()
@@ -278,18 +280,3 @@ def _held(*signals: signal.Signals) -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Sets environment variables for a moment: a spawned process knows them from its first line."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cifar_track import tracking, tuning
+from cifar_track import folders, tracking, tuning
 from cifar_track.config import (
     Experiment,
     Value,
@@ -60,6 +60,7 @@ def run_experiment(
     tracking.open_store()
     data = load_dataset(experiment.data, directory=data_dir)
 
+    folders.require_state_directory()
     load_tensorflow()  # seconds: after what fails fast
     from cifar_track import training
 

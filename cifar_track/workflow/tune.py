@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cifar_track import plots, tracking, tuning
+from cifar_track import folders, plots, tracking, tuning
 from cifar_track.config import Experiment, Value, describe_space
 from cifar_track.data import Dataset
 from cifar_track.tracking import tag
@@ -126,6 +125,5 @@ def _listed(values: Mapping[str, Value]) -> str:
 
 
 def _state_directory(run_id: str) -> Path:
-    """Where a search keeps its state: under the folder that the XDG standard gives to state."""
-    root = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(root) / "cifar_track" / "searches" / run_id
+    """Where a search keeps its state."""
+    return folders.state_directory() / "searches" / run_id

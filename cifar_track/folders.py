@@ -1,0 +1,106 @@
+"""Where this program keeps what belongs to no project, and how its files are named."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import platformdirs
+
+from cifar_track.config import CifarTrackError
+
+APPLICATION = "cifar_track"
+LONGEST_NAME = 80  # characters; file systems allow 255 bytes, of which a character has four
+
+
+def cache_directory() -> Path:
+    """The folder for what can be had again, such as downloads.
+
+    Raises:
+        CifarTrackError: neither `XDG_CACHE_HOME` nor a home folder is known.
+    """
+    try:
+        return platformdirs.user_cache_path(APPLICATION, appauthor=False)
+    except RuntimeError as error:
+        raise CifarTrackError("no home folder is known; set HOME or XDG_CACHE_HOME") from error
+
+
+def state_directory() -> Path:
+    """The folder for what a later command goes on with.
+
+    Raises:
+        CifarTrackError: neither `XDG_STATE_HOME` nor a home folder is known.
+    """
+    try:
+        return platformdirs.user_state_path(APPLICATION, appauthor=False)
+    except RuntimeError as error:
+        raise CifarTrackError("no home folder is known; set HOME or XDG_STATE_HOME") from error
+
+
+def require_state_directory() -> Path:
+    """The state folder, made if it was not there, and found to take files.
+
+    Raises:
+        CifarTrackError: it can't be written.
+    """
+    folder = state_directory()
+    try:
+        require_writable(folder)
+    except OSError as error:
+        raise CifarTrackError(
+            f"the folder {folder}, where unfinished work is kept, can't be written "
+            f"({error.strerror or error}); set XDG_STATE_HOME to a folder that can"
+        ) from error
+    return folder
+
+
+def require_writable(folder: Path) -> None:
+    """Make a folder if it is not there, and put a file into it for a moment.
+
+    Asking is no answer: who may write is also a matter of read-only and full file systems.
+
+    Raises:
+        OSError: it can't be made, or takes no files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"\0")
+
+
+def file_name(text: str) -> str:
+    """A text, such as a run's name, as one part of a path on any system; never empty, never `..`.
+
+    Letters, digits, `.`, `_` and `-` stay; each run of other signs becomes a single `-`.
+    """
+    name = re.sub(r"[^\w.-]+", "-", text).strip(".-")[:LONGEST_NAME]
+    return name or "unnamed"
+
+
+def expanded(path: Path) -> Path:
+    """The path with a leading `~` made the home folder, which no shell does in `--option=~/x`.
+
+    Raises:
+        CifarTrackError: nobody knows the home folder of that user.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise CifarTrackError(f"{path}: {error}; give the path in full") from error
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there and may be looked at; `Path.is_file` raises where it may not."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_readable(path: Path) -> bool:
+    """Whether this user may read a file, or list a folder and reach what is in it."""
+    try:
+        return os.access(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK)
+    except OSError:
+        return False

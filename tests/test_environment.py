@@ -1,0 +1,216 @@
+"""Somebody else's settings: what libraries find in the environment, and where files may go."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cifar_track import addresses, environment, folders
+from cifar_track.config import CifarTrackError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+# What Jupyter, Colab, another project and a debugging session leave in a shell.
+FOREIGN = {
+    "MPLBACKEND": "module://matplotlib_inline.nowhere_to_be_found",
+    "KERAS_BACKEND": "jax",
+    "TF_USE_LEGACY_KERAS": "1",
+    "KERAS_NNX_ENABLED": "true",
+    "KERAS_MAX_EPOCHS": "1",
+    "KERAS_MAX_STEPS_PER_EPOCH": "1",
+    "TF_FORCE_GPU_ALLOW_GROWTH": "false",
+}
+FOREIGN_KERAS = {
+    "floatx": "float16",
+    "epsilon": 0.5,
+    "backend": "torch",
+    "image_data_format": "channels_first",
+}
+
+# A trial's process is started by `spawn`: it has the environment, and none of the settings.
+PROGRAM = """
+import json, multiprocessing, sys
+from cifar_track import environment
+def facts():
+    import matplotlib.figure
+    from cifar_track import models
+    from cifar_track.config import Model
+    import keras, tensorflow as tf
+    network = models.build(
+        Model("cnn", **json.loads(sys.argv[1])), classes=100, seed=0, precision="float32"
+    )
+    return {
+        "backend": keras.config.backend(),
+        "format": keras.config.image_data_format(),
+        "floatx": keras.config.floatx(),
+        "epsilon": keras.config.epsilon(),
+        "epochs": keras.config.max_epochs(),
+        "input": network.input_shape,
+        "weights": str(network.weights[0].dtype),
+        "tf.keras": tf.keras.__version__ == keras.__version__,
+    }
+def report(connection):
+    connection.send(facts())
+if __name__ == "__main__":
+    environment.settle()
+    near, far = multiprocessing.Pipe()
+    child = multiprocessing.get_context("spawn").Process(target=report, args=(far,))
+    child.start()
+    found = near.recv()
+    child.join()
+    print(json.dumps([found, facts()]))
+"""
+
+
+def test_networks_are_the_same_whatever_the_persons_settings_say(tmp_path):
+    from cifar_track.config import load_experiment
+
+    (tmp_path / ".keras").mkdir()
+    (tmp_path / ".keras" / "keras.json").write_text(json.dumps(FOREIGN_KERAS))
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    settings = json.dumps(dict(load_experiment("adam_bn").model.settings))
+    done = subprocess.run(
+        [sys.executable, program, settings],
+        env={
+            **os.environ,
+            **FOREIGN,
+            "HOME": str(tmp_path),
+            "KERAS_HOME": str(tmp_path / ".keras"),
+            "PYTHONPATH": str(REPOSITORY),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    child, parent = json.loads(done.stdout)
+    assert child == parent
+    assert parent == {
+        "backend": "tensorflow",
+        "format": "channels_last",
+        "floatx": "float32",
+        "epsilon": 1e-7,
+        "epochs": None,
+        "input": [None, 32, 32, 3],
+        "weights": "float32",
+        "tf.keras": True,
+    }
+
+
+def test_settings_that_keras_itself_refuses_are_one_line(tmp_path):
+    (tmp_path / "keras.json").write_text('{"floatx": "float8"}')
+    done = subprocess.run(
+        [sys.executable, "-c", "from cifar_track.environment import load_keras; load_keras()"],
+        cwd=REPOSITORY,
+        env={**os.environ, "KERAS_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    last = done.stderr.strip().splitlines()[-1]
+    assert "CifarTrackError: Keras can't use its settings in" in last
+    assert "float8" in last
+    assert f"{tmp_path}/keras.json" in last
+
+
+def test_variables_are_set_for_a_moment(monkeypatch):
+    monkeypatch.setenv("SET", "before")
+    monkeypatch.delenv("UNSET", raising=False)
+    with environment.variables({"SET": "1", "UNSET": "2"}):
+        assert (os.environ["SET"], os.environ["UNSET"]) == ("1", "2")
+        del os.environ["UNSET"]  # as whoever consumes it may do
+    assert os.environ["SET"] == "before"
+    assert "UNSET" not in os.environ
+
+
+# Folders
+
+
+def test_the_state_folder_follows_the_standard(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert folders.state_directory() == tmp_path / "cifar_track"
+    monkeypatch.setenv("XDG_STATE_HOME", "relative/is/ignored")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert folders.state_directory().is_relative_to(tmp_path)
+
+
+def test_a_state_folder_that_cannot_be_written_is_one_line(
+    as_somebody_else, open_folder, monkeypatch
+):
+    (open_folder / "state").mkdir(mode=0o555)
+    monkeypatch.setenv("XDG_STATE_HOME", str(open_folder / "state"))
+    with as_somebody_else(), pytest.raises(CifarTrackError) as caught:
+        folders.require_state_directory()
+    assert "can't be written (Permission denied)" in str(caught.value)
+    assert "XDG_STATE_HOME" in str(caught.value)
+
+
+def test_a_state_folder_that_cannot_be_made_is_one_line(monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", "/proc/no/such/place")
+    with pytest.raises(CifarTrackError, match="XDG_STATE_HOME"):
+        folders.require_state_directory()
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("baseline", "baseline"),
+        ("trial 0", "trial-0"),
+        ("../../etc/passwd", "etc-passwd"),
+        ("..", "unnamed"),
+        ("", "unnamed"),
+        ("/", "unnamed"),
+        ("a\\b:c*d?e\n", "a-b-c-d-e"),
+        ("größer_2.5-x", "größer_2.5-x"),
+        (".hidden", "hidden"),
+        ("x" * 500, "x" * 80),
+    ],
+)
+def test_a_run_may_have_any_name_and_its_files_stay_where_they_belong(text, name, tmp_path):
+    assert folders.file_name(text) == name
+    (tmp_path / f"{name}.png").write_bytes(b"")
+    assert [path.name for path in tmp_path.iterdir()] == [f"{name}.png"]
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert folders.expanded(Path("~/data")) == Path("/home/me/data")
+    with pytest.raises(CifarTrackError, match="in full"):
+        folders.expanded(Path("~no_such_user_at_all/data"))
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("address", "as_shown"),
+    [
+        ("http://localhost:5000", "http://localhost:5000"),
+        ("http://me:secret@host:5000/x", "http://me:***@host:5000/x"),
+        ("https://t0k3n@host", "https://***@host"),
+        ("http://t0k3n@host", "http://***@host"),
+        ("postgresql+psycopg2://me:s/ec?r#et@host/runs",
+         "postgresql+psycopg2://me:***@host/runs"),
+        ("postgresql://me@host/runs", "postgresql://me@host/runs"),
+        ("postgresql://host/runs?user=me&password=secret&sslmode=require",
+         "postgresql://host/runs?user=me&password=***&sslmode=require"),
+        ("postgresql://host/runs?sslpassword=secret", "postgresql://host/runs?sslpassword=***"),
+        ("https://host/x?access_token=secret&page=2", "https://host/x?access_token=***&page=2"),
+        ("sqlite:////home/me/a:b@c/mlflow.db", "sqlite:////home/me/a:b@c/mlflow.db"),
+        ("API request to http://me:secret@host/api failed: http://me:secret@host/health",
+         "API request to http://me:***@host/api failed: http://me:***@host/health"),
+    ],
+)  # fmt: skip
+def test_passwords_are_not_shown(address, as_shown):
+    assert addresses.shown(address) == as_shown
+
+
+def test_a_link_carries_no_credentials():
+    assert addresses.for_a_link("http://me:secret@host:5000/") == "http://host:5000"
+    assert addresses.for_a_link("https://host/mlflow/") == "https://host/mlflow"
