@@ -17,6 +17,8 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 OPTIMIZERS = ("adam", "sgd")
 TUNERS = ("random", "hyperband", "bayesian", "grid")
 OBJECTIVES = ("val_accuracy", "val_loss")
+TRIAL_AUGMENTATIONS = ("page", "none")
+REFITS = ("anew", "continue", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,18 +148,32 @@ Range: TypeAlias = IntRange | FloatRange | Choice
 class Search:
     """A hyperparameter search: who searches, how many trials, by which figure, over what.
 
-    The keys of `space` are the names that `override` takes, such as `model.dense_units`.
+    Attributes:
+        tuner: who proposes the values.
+        trials: how many are tried; Hyperband makes as many as its brackets need.
+        objective: the figure that the best trial is chosen by.
+        epochs: how long a trial trains; 0 for as long as the page, `training.epochs`.
+        augmentation: what the trials see: as the `page` says, or plain images, `none`.
+        refit: what becomes of the best: its settings are fitted `anew` as the page says, training
+            goes on from its weights (`continue`), or its own network is the result (`none`).
+        space: the ranges by the names that `override` takes, such as `model.dense_units`.
     """
 
     tuner: str = "random"
     trials: int = 5
     objective: str = "val_accuracy"
+    epochs: int = 0
+    augmentation: str = "page"
+    refit: str = "anew"
     space: Mapping[str, Range] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         require_choice("search.tuner", self.tuner, TUNERS)
         require_choice("search.objective", self.objective, OBJECTIVES)
         require("search.trials", self.trials, at_least=1)
+        require("search.epochs", self.epochs, at_least=0)
+        require_choice("search.augmentation", self.augmentation, TRIAL_AUGMENTATIONS)
+        require_choice("search.refit", self.refit, REFITS)
 
 
 @dataclass(frozen=True, kw_only=True)

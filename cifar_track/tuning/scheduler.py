@@ -148,9 +148,11 @@ class Scheduler:
                 f"none of {len(trials)} trials was completed{last}; "
                 f"remove {self._directory} to start anew"
             )
+        weights = None if self._settings.refit == "anew" else self._weights(best.number)
         for file in self._directory.glob("*.weights.h5"):
-            file.unlink()
-        return SearchResult(trials=trials, best=best)
+            if file != weights:
+                file.unlink()
+        return SearchResult(trials=trials, best=best, weights=weights)
 
     @contextlib.contextmanager
     def stopping(self) -> Iterator[None]:
@@ -197,6 +199,7 @@ class Scheduler:
             epochs = int(chosen["tuner/epochs"]) - running.first_epoch
             experiment = override(experiment, {"training.epochs": epochs})
         earlier = chosen.get("tuner/trial_id")
+        keeps = self._settings.refit != "anew"
         return Job(
             experiment=experiment,
             number=running.number,
@@ -205,7 +208,7 @@ class Scheduler:
             log=self._directory / f"trial_{running.number}.log",
             first_epoch=running.first_epoch,
             initial_weights=self._weights(int(earlier)) if earlier is not None else None,
-            final_weights=self._weights(running.number) if hyperband else None,
+            final_weights=self._weights(running.number) if hyperband or keeps else None,
         )
 
     def _weights(self, number: int) -> Path:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 from cifar_track.config import (
+    Augmentation,
     Choice,
     CifarTrackError,
     Experiment,
@@ -17,9 +19,9 @@ from cifar_track.config import (
     flatten,
     override,
 )
+from cifar_track.seeds import Purpose, derived_seed
 
 HYPERBAND_FACTOR = 3
-SEED_LIMIT = 2**31  # config.Training's own
 
 
 def range_values(values: Range) -> tuple[Value, ...]:
@@ -74,15 +76,23 @@ def check_space(experiment: Experiment) -> Search:
 def trial_experiment(
     experiment: Experiment, *, number: int, values: Mapping[str, Value]
 ) -> Experiment:
-    """The experiment that a trial trains: the page with the trial's values and the trial's seed.
+    """The experiment that a trial trains: the page with its values, its seed and its share.
 
-    The seed is the page's `training.seed` plus the trial's number, so that a trial's result does
-    not hang on which process ran it or on what ran before.
+    The seed is derived from the page's and the trial's number, so that a trial's result does not
+    hang on which process ran it or on what ran before, and no two pages share a trial.
     """
+    search = check_space(experiment)
     chosen = override(experiment, values)
+    if search.augmentation == "none":
+        chosen = replace(chosen, augmentation=Augmentation())
+    if search.epochs and "training.epochs" not in values:
+        chosen = override(chosen, {"training.epochs": search.epochs})
     if "training.seed" in values:
         return chosen
-    return override(chosen, {"training.seed": (chosen.training.seed + number) % SEED_LIMIT})
+    return override(
+        chosen,
+        {"training.seed": derived_seed(experiment.training.seed, Purpose.TRIAL, number)},
+    )
 
 
 def typed_values(experiment: Experiment, values: Mapping[str, Value]) -> dict[str, Value]:
@@ -110,7 +120,7 @@ def planned_trials(experiment: Experiment) -> int:
     combinations = math.prod(len(range_values(values)) for values in search.space.values())
     if search.tuner != "hyperband":
         return min(search.trials, combinations)
-    epochs = experiment.training.epochs
+    epochs = search.epochs or experiment.training.epochs
     brackets = 0
     while epochs >= HYPERBAND_FACTOR**brackets:
         brackets += 1

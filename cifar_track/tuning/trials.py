@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from cifar_track.config import Value
@@ -41,10 +42,17 @@ class TrialResult:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult:
-    """A search, over: every trial by its number, and the best of the completed ones."""
+    """A search, over.
+
+    Attributes:
+        trials: every trial by its number.
+        best: the best of the completed ones.
+        weights: the file with the weights of its best epoch, where the refit wants them.
+    """
 
     trials: tuple[TrialResult, ...]
     best: TrialResult
+    weights: Path | None = None
 
 
 class TrialListener(Protocol):

@@ -88,7 +88,13 @@ def run_experiment(
             model = training.build_model(experiment, classes=len(data.classes.fine))
             _log_configuration(run, experiment)  # in place of the page's own values
         run.log_parameters(flatten(experiment))
-        figures = _fit_and_log(run, experiment, data, model=model)
+        figures = _fit_and_log(
+            run,
+            experiment,
+            data,
+            model=model,
+            initial_weights=None if experiment.search is None else best.weights,
+        )
         if experiment.search is not None:
             _log_refit(run, best.best_val_accuracy, figures["best_val_accuracy"])
     forget_search(run.id)
@@ -128,7 +134,7 @@ def _log_configuration(run: tracking.Run, experiment: Experiment) -> None:
 
 
 def _fit_and_log(
-    run: tracking.Run, experiment: Experiment, data: Dataset, *, model: keras.Model
+    run: tracking.Run, experiment: Experiment, data: Dataset, *, model: keras.Model, initial_weights: Path | None
 ) -> dict[str, float]:
     from cifar_track import models, training
 
@@ -151,6 +157,7 @@ def _fit_and_log(
         classes=len(data.classes.fine),
         on_epoch=on_epoch,
         model=model,
+        initial_weights=initial_weights,
     )
     served = models.for_serving(fit.model)
     test = data.load_test()

@@ -22,6 +22,7 @@ class BestTrial:
 
     values: Mapping[str, Value]
     best_val_accuracy: float
+    weights: Path | None
 
 
 class _TrialRuns:
@@ -91,7 +92,7 @@ def find_best_values(
     run.log_json(dict(found.best.values), "search/best.json")
     run.log_figure(plots.search_overview(rows, objective=search.objective), "figures/search.png")
     run.set_tags({tag.BEST_TRIAL: str(found.best.number)})
-    return BestTrial(found.best.values, _val_accuracy(run, found.best))
+    return BestTrial(found.best.values, _val_accuracy(run, found.best), found.weights)
 
 
 def forget_search(run_id: str) -> None:
