@@ -1,4 +1,4 @@
-"""Iteration 3 as its usual script would have it: is 0.46 what a search on plain images leads to?
+"""Iteration 3 as its usual script would have it: does a search on plain images lead to 0.46?
 
     mlflow run . -e train -P experiment=tune_continued
 

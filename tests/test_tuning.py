@@ -231,11 +231,28 @@ def test_a_page_without_a_search_is_refused() -> None:
         tuning.planned_trials(replace(EXPERIMENT, search=None))
 
 
-def test_trials_have_seeds_of_their_own_and_seed_zero_is_one() -> None:
-    first, second = (tuning.trial_experiment(EXPERIMENT, number=n, values={}) for n in (0, 1))
-    assert (first.training.seed, second.training.seed) == (0, 1)
+def test_no_two_trials_of_neighbouring_pages_share_a_seed() -> None:
+    def seeds(seed: int) -> set[int]:
+        page = replace(EXPERIMENT, training=replace(EXPERIMENT.training, seed=seed))
+        trials = (tuning.trial_experiment(page, number=n, values={}) for n in range(20))
+        return {seed, *(trial.training.seed for trial in trials)}
+
+    # The page's own seed, which the refit of the best has, is no trial's.
+    assert len(set.union(*map(seeds, range(20)))) == 20 * 21
     chosen = tuning.trial_experiment(EXPERIMENT, number=3, values={"training.seed": 9})
     assert chosen.training.seed == 9
+
+
+def test_trials_may_see_plain_images_for_epochs_of_their_own() -> None:
+    page = replace(
+        searching(augmentation="none", epochs=2), augmentation=Augmentation(rotation=20.0)
+    )
+    trial = tuning.trial_experiment(page, number=0, values={})
+    assert (trial.augmentation, trial.training.epochs) == (Augmentation(), 2)
+    trial = tuning.trial_experiment(
+        searching(page, augmentation="page", epochs=0), number=0, values={}
+    )
+    assert (trial.augmentation.rotation, trial.training.epochs) == (20.0, 3)
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 8, 9, 20, 27, 30])

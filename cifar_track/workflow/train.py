@@ -134,7 +134,12 @@ def _log_configuration(run: tracking.Run, experiment: Experiment) -> None:
 
 
 def _fit_and_log(
-    run: tracking.Run, experiment: Experiment, data: Dataset, *, model: keras.Model, initial_weights: Path | None
+    run: tracking.Run,
+    experiment: Experiment,
+    data: Dataset,
+    *,
+    model: keras.Model,
+    initial_weights: Path | None,
 ) -> dict[str, float]:
     from cifar_track import models, training
 
