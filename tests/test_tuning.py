@@ -245,12 +245,12 @@ def test_no_two_trials_of_neighbouring_pages_share_a_seed() -> None:
 
 def test_trials_may_see_plain_images_for_epochs_of_their_own() -> None:
     page = replace(
-        searching(augmentation="none", epochs=2), augmentation=Augmentation(rotation=20.0)
+        searching(augmentation="none", trial_epochs=2), augmentation=Augmentation(rotation=20.0)
     )
     trial = tuning.trial_experiment(page, number=0, values={})
     assert (trial.augmentation, trial.training.epochs) == (Augmentation(), 2)
     trial = tuning.trial_experiment(
-        searching(page, augmentation="page", epochs=0), number=0, values={}
+        searching(page, augmentation="page", trial_epochs=0), number=0, values={}
     )
     assert (trial.augmentation.rotation, trial.training.epochs) == (20.0, 3)
 

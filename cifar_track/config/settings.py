@@ -152,7 +152,7 @@ class Search:
         tuner: who proposes the values.
         trials: how many are tried; Hyperband makes as many as its brackets need.
         objective: the figure that the best trial is chosen by.
-        epochs: how long a trial trains; 0 for as long as the page, `training.epochs`.
+        trial_epochs: how long a trial trains; 0 for as long as the page, `training.epochs`.
         augmentation: what the trials see: as the `page` says, or plain images, `none`.
         refit: what becomes of the best: its settings are fitted `anew` as the page says, training
             goes on from its weights (`continue`), or its own network is the result (`none`).
@@ -162,7 +162,7 @@ class Search:
     tuner: str = "random"
     trials: int = 5
     objective: str = "val_accuracy"
-    epochs: int = 0
+    trial_epochs: int = 0
     augmentation: str = "page"
     refit: str = "anew"
     space: Mapping[str, Range] = field(default_factory=dict, hash=False)
@@ -171,7 +171,7 @@ class Search:
         require_choice("search.tuner", self.tuner, TUNERS)
         require_choice("search.objective", self.objective, OBJECTIVES)
         require("search.trials", self.trials, at_least=1)
-        require("search.epochs", self.epochs, at_least=0)
+        require("search.trial_epochs", self.trial_epochs, at_least=0)
         require_choice("search.augmentation", self.augmentation, TRIAL_AUGMENTATIONS)
         require_choice("search.refit", self.refit, REFITS)
 

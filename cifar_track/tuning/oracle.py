@@ -173,7 +173,7 @@ def build_oracle(experiment: Experiment) -> Any:
             return _GridSearch(max_trials=search.trials, **common)
         case "hyperband":
             return _Hyperband(
-                max_epochs=search.epochs or experiment.training.epochs,
+                max_epochs=search.trial_epochs or experiment.training.epochs,
                 factor=HYPERBAND_FACTOR,
                 hyperband_iterations=1,
                 **common,

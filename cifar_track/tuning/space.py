@@ -85,8 +85,8 @@ def trial_experiment(
     chosen = override(experiment, values)
     if search.augmentation == "none":
         chosen = replace(chosen, augmentation=Augmentation())
-    if search.epochs and "training.epochs" not in values:
-        chosen = override(chosen, {"training.epochs": search.epochs})
+    if search.trial_epochs and "training.epochs" not in values:
+        chosen = override(chosen, {"training.epochs": search.trial_epochs})
     if "training.seed" in values:
         return chosen
     return override(
@@ -120,7 +120,7 @@ def planned_trials(experiment: Experiment) -> int:
     combinations = math.prod(len(range_values(values)) for values in search.space.values())
     if search.tuner != "hyperband":
         return min(search.trials, combinations)
-    epochs = search.epochs or experiment.training.epochs
+    epochs = search.trial_epochs or experiment.training.epochs
     brackets = 0
     while epochs >= HYPERBAND_FACTOR**brackets:
         brackets += 1
