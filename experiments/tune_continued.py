@@ -6,7 +6,7 @@ The study's text says neither that its trials saw the augmentation nor that the 
 fitted anew. The usual Keras Tuner script searches on plain images, takes `get_best_models()[0]`
 with its weights, and goes on training that with the augmented images. Here: 5 trials of 10 plain
 epochs, then 20 epochs of the study's augmentation from the best trial's weights; all else is the
-page `tune`. `-P selection=test` is the study's whole habit: the test images choose the trial and the
+page `tune`. `-P selection=test` is the study's whole habit: the test images choose trial and
 epoch (tagged so, and `register` refuses it).
 
 Expected: nearer to the study's 0.46 than the 0.349 of `tune`; a first look at one network gave 0.45.
