@@ -9,7 +9,7 @@ epochs, then 20 epochs of the study's augmentation from the best trial's weights
 page `tune`. `-P selection=test` is the study's whole habit: the test images choose trial and
 epoch (tagged so, and `register` refuses it).
 
-Expected: nearer to the study's 0.46 than the 0.349 of `tune`; a first look at one network gave 0.45.
+Expected: nearer to the study's 0.46 than the 0.349 of `tune`; one network gave 0.45.
 """
 
 from cifar_track.config import (
