@@ -36,6 +36,7 @@ ENTRY_POINTS = (
     "compare",
     "register",
     "doctor",
+    "move_runs",
 )
 # In front of a command that runs in the environment of the README's first command.
 UV_RUN = re.compile(r"^\.uv/bin/uv run --locked (--no-dev )?")
@@ -61,6 +62,7 @@ def asked(monkeypatch):
                 "compare_runs",
                 "register_best",
                 "mend_runs",
+                "move_runs",
             )
         }
     )
@@ -84,11 +86,17 @@ class TestEntryPoints:
         assert tuple(PROJECT["entry_points"]) == ENTRY_POINTS
 
     def test_none_declares_a_parameter(self):
-        assert {key for entry in PROJECT["entry_points"].values() for key in entry} == {"command"}
+        entries = {name: set(entry) for name, entry in PROJECT["entry_points"].items()}
+        assert entries.pop("move_runs") == {"command", "parameters"}  # its words have no names
+        assert set.union(*entries.values()) == {"command"}
 
     @pytest.mark.parametrize("name", ENTRY_POINTS)
     def test_each_runs_a_verb(self, asked, name):
-        assert run_entry_point(name, {"experiment": "tune"} if name == "train" else {}) == 0
+        parameters = {
+            "train": {"experiment": "tune"},
+            "move_runs": {"from": "mlflow.db", "to": "http://localhost:5000"},
+        }
+        assert run_entry_point(name, parameters.get(name, {})) == 0
         assert len(asked) == 1
 
     @pytest.mark.parametrize("name", ["baseline", "adam_bn", "tune", "resnet50"])

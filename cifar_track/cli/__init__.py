@@ -9,6 +9,7 @@ import click
 from cifar_track import __version__, config
 from cifar_track.cli.compare import compare
 from cifar_track.cli.doctor import mend
+from cifar_track.cli.move_runs import move_runs
 from cifar_track.cli.register import register
 from cifar_track.cli.study import run_study
 from cifar_track.cli.train import SHORTCUTS, train
@@ -79,7 +80,7 @@ def verbs() -> None:
     """
 
 
-for verb in (run_study, train, compare, register, mend):
+for verb in (run_study, train, compare, register, mend, move_runs):
     verbs.add_command(verb)
 
 

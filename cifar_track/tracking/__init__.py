@@ -12,6 +12,7 @@ from cifar_track.tracking.queries import (
 )
 from cifar_track.tracking.runs import ChildRun, Run
 from cifar_track.tracking.start import start_run
+from cifar_track.tracking.transfer import Transfer, move_runs
 from cifar_track.tracking.store import compare_url, open_store, run_url, ui_address, ui_command
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ChildRun",
     "FinishedRun",
     "Run",
+    "Transfer",
     "compare_url",
     "find_abandoned",
     "find_child",
@@ -26,6 +28,7 @@ __all__ = [
     "find_runs",
     "load_result",
     "mend",
+    "move_runs",
     "newest_of_each_iteration",
     "open_store",
     "run_url",

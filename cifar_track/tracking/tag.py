@@ -30,6 +30,9 @@ RUN_ID = "cifar_track.run_id"
 COMPARED_RUNS = "cifar_track.compared_runs"
 MODEL_URI = "cifar_track.model_uri"
 COMMIT = "cifar_track.commit"
+# Of a copy in another store: what it is a copy of, and that all of it has arrived.
+MOVED_FROM = "cifar_track.moved_from"
+MOVED_WHOLE = "cifar_track.moved_whole"
 
 # Of a search and its trials.
 SEARCH_KEY = "cifar_track.search_key"
