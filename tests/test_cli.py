@@ -14,7 +14,7 @@ import pytest
 import cifar_track
 from cifar_track import __main__, cli, config
 
-VERBS = ("main", "train", "compare", "register", "doctor")
+VERBS = ("main", "train", "compare", "register", "doctor", "move-runs")
 HEAVY = {"keras", "keras_tuner", "matplotlib", "mlflow", "numpy", "pandas", "sklearn", "tensorflow"}
 REPOSITORY = Path(__file__).resolve().parent.parent
 

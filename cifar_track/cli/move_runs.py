@@ -6,12 +6,12 @@ import click
 
 
 @click.command("move-runs")
-@click.argument("source", metavar="FROM")
-@click.argument("destination", metavar="TO")
+@click.argument("source", metavar="FROM", help="The store to read.")
+@click.argument("destination", metavar="TO", help="The store to write to.")
 def move_runs(*, source: str, destination: str) -> None:
     """Copy runs, their children, models and registered versions from one store to another.
 
-    FROM and TO are addresses, as MLFLOW_TRACKING_URI takes them, or paths of SQLite files. FROM is
+    Both are addresses, as MLFLOW_TRACKING_URI takes them, or paths of SQLite files. FROM is
     only read. What TO has already is left alone, so that the same command again adds nothing, and
     goes on with what was cut short.
 

@@ -12,8 +12,8 @@ from cifar_track.tracking.queries import (
 )
 from cifar_track.tracking.runs import ChildRun, Run
 from cifar_track.tracking.start import start_run
-from cifar_track.tracking.transfer import Transfer, move_runs
 from cifar_track.tracking.store import compare_url, open_store, run_url, ui_address, ui_command
+from cifar_track.tracking.transfer import Transfer, move_runs
 
 __all__ = [
     "Abandoned",

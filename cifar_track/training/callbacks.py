@@ -25,6 +25,7 @@ class BestEpoch(keras.callbacks.Callback):
         self.weights: list[NDArray[np.float32]] = []
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Take the epoch's metrics, and its weights where it is the best so far."""
         logs = logs or {}
         metrics = {
             "train_loss": float(logs["loss"]),
@@ -48,9 +49,11 @@ class StopAtNaN(keras.callbacks.Callback):
         self.steps_at_once = steps_at_once
 
     def on_epoch_begin(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002
+        """Count the epoch."""
         self.epoch = epoch + 1
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Refuse a loss that is no number."""
         if not math.isfinite(float((logs or {}).get("loss", 0.0))):
             first, last = batch + 2 - self.steps_at_once, batch + 1
             steps = f"step {last}" if first == last else f"steps {first} to {last}"
