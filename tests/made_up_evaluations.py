@@ -22,6 +22,7 @@ def make_evaluation(
     seed: int = 0,
     strength: float = 4.4,
     never_predicted: int | None = 3,
+    seen: np.ndarray | None = None,
 ) -> Evaluation:
     """An evaluation whose accuracy is near 0.4, with one class that is never predicted."""
     random = np.random.default_rng(seed)
@@ -39,6 +40,7 @@ def make_evaluation(
         class_names=tuple(f"{LONG_NAMES[n % 5]}{n}" for n in range(classes)),
         superclass_names=tuple(f"{LONG_SUPERCLASSES[n % 2]}{n}" for n in range(superclasses)),
         superclass_of=superclass_of,
+        seen=seen,
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+from cifar_track.config import METRICS
 from cifar_track.evaluation import Evaluation, evaluate
 from cifar_track.statistics import wilson_interval
 from tests.made_up_evaluations import make_evaluation
@@ -48,7 +49,7 @@ def test_by_hand() -> None:
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_every_figure_is_scikit_learns(seed: int) -> None:
-    found = make_evaluation(seed=seed)
+    found = make_evaluation(seed=seed, never_predicted=None)
     classes = np.arange(100)
     labels, predicted = found.labels, found.probabilities.argmax(axis=1)
     precision, recall, f1, support = metrics.precision_recall_fscore_support(
@@ -72,9 +73,46 @@ def test_every_figure_is_scikit_learns(seed: int) -> None:
         ),
         "test_log_loss": metrics.log_loss(labels, exact, labels=classes),
     }
-    bounds = {"test_accuracy_low": found.accuracy_low, "test_accuracy_high": found.accuracy_high}
-    assert found.metrics() == pytest.approx({**expected, **bounds})
-    assert all(type(value) is float for value in found.metrics().values())
+    logged = found.metrics()
+    assert {name: logged[name] for name in expected} == pytest.approx(expected)
+    for name in ("test_accuracy", "test_top5_accuracy", "test_superclass_accuracy"):
+        right = round(logged[name] * labels.size)
+        bounds = logged[f"{name}_low"], logged[f"{name}_high"]
+        assert bounds == wilson_interval(right, labels.size)
+    assert all(type(value) is float for value in logged.values())
+
+
+def test_every_metric_that_is_logged_is_known() -> None:
+    names = {name for info in METRICS.values() for name in (info.name, info.low, info.high)}
+    logged = make_evaluation(seen=np.arange(2000) % 10 == 0).metrics()
+    assert set(logged) <= names
+    assert {info.name for info in METRICS.values() if info.is_the_tests} <= set(logged)
+
+
+def test_the_log_loss_does_not_saturate() -> None:
+    """Logarithms far below the least float32: 200 and 300 nats are what the mean is of."""
+    logs = np.array([[0.0, -200.0, -300.0, -400.0]] * 2)
+    found = evaluate(np.exp(logs), [1, 2], **NAMES, log_probabilities=logs)
+    assert found.log_loss == pytest.approx(250)
+    assert found.losses.tolist() == [200, 300]
+    # Without the logarithms a probability that float32 rounds to 0 is taken for the least it knows.
+    assert evaluate(np.exp(logs), [1, 2], **NAMES).log_loss == pytest.approx(-math.log(2**-149))
+
+
+def test_images_seen_in_training_are_left_out() -> None:
+    found = evaluate(
+        np.eye(4)[[0, 1, 2, 0]], [0, 1, 2, 3], **NAMES, seen=[True, False, False, False]
+    )
+    assert found.unseen_accuracy == pytest.approx(2 / 3)
+    assert (found.unseen_low, found.unseen_high) == wilson_interval(2, 3)
+    assert found.metrics()["test_images_seen"] == 1
+    everything = evaluate(np.eye(4), [0, 1, 2, 3], **NAMES, seen=[True] * 4)
+    assert everything.unseen_accuracy is None
+    assert "test_accuracy_unseen" not in everything.metrics()
+
+
+def test_the_superclass_is_right_where_any_of_its_classes_is() -> None:
+    assert by_hand().superclass_accuracy == pytest.approx(0.9)  # a dog taken for an oak
 
 
 def test_a_class_never_predicted_has_precision_zero() -> None:

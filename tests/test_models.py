@@ -153,6 +153,19 @@ def test_the_served_model_loads_without_this_package(tmp_path, precision):
     subprocess.run([sys.executable, "-I", "-c", program], cwd=tmp_path, check=True)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_logarithms_are_those_of_the_probabilities_and_do_not_underflow(precision):
+    served = models.for_serving(build(precision=precision))
+    logarithmic = models.with_log_probabilities(served)
+    images = random_images()
+    np.testing.assert_allclose(np.exp(logarithmic(images)), served(images), rtol=1e-5)
+    kernel, bias = served.layers[-1].get_weights()
+    served.layers[-1].set_weights([kernel, bias - 1000 * (np.arange(100) == 7)])
+    logarithms = np.asarray(models.with_log_probabilities(served)(images))
+    assert np.all(np.asarray(served(images))[:, 7] == 0)
+    assert np.all((logarithms[:, 7] < -900) & np.isfinite(logarithms[:, 7]))
+
+
 @pytest.fixture(scope="module")
 def backbone():
     keras.utils.set_random_seed(7)

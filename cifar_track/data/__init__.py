@@ -4,6 +4,7 @@ from cifar_track.data.dataset import ClassNames, Dataset, Images, load_dataset, 
 from cifar_track.data.download import DataUnavailableError
 from cifar_track.data.original import CIFAR100, Release, find_cifar100
 from cifar_track.data.procedural import generate_images, procedural_names
+from cifar_track.data.repeats import find_seen
 
 __all__ = [
     "CIFAR100",
@@ -13,6 +14,7 @@ __all__ = [
     "Images",
     "Release",
     "find_cifar100",
+    "find_seen",
     "generate_images",
     "load_dataset",
     "procedural_names",

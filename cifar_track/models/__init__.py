@@ -60,6 +60,29 @@ def build(model: Model, *, classes: int, seed: int, precision: str) -> keras.Mod
         return builder(classes=classes, **model.settings)
 
 
+def with_log_probabilities(model: keras.Model) -> keras.Model:
+    """The same network with a logarithm of its softmax at the end, computed without underflow.
+
+    Args:
+        model: from images to probabilities by a softmax in its last layer, as every architecture
+            here ends.
+
+    Returns:
+        A network of its own, with equal weights, to float32 (N, classes) of at most 0.
+    """
+    last = model.layers[-1]
+
+    def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+        configuration = layer.get_config()
+        if layer is last:
+            configuration["activation"] = "log_softmax"
+        return type(layer).from_config(configuration)
+
+    logarithmic = keras.models.clone_model(model, clone_function=copy)
+    logarithmic.set_weights(model.get_weights())
+    return logarithmic
+
+
 def for_serving(model: keras.Model) -> keras.Model:
     """The same network as it is saved: raw images in, standard Keras layers only, float32.
 

@@ -94,12 +94,15 @@ class RunArtifacts:
             (tables / "classification_report.txt").write_text(
                 evaluation.classification_report(), encoding="utf-8"
             )
-            np.savez_compressed(
-                tables / "predictions.npz",
-                labels=evaluation.labels,
-                predictions=evaluation.predictions,
-                probabilities=evaluation.probabilities.astype(np.float32, copy=False),
-            )
+            arrays: dict[str, Any] = {
+                "labels": evaluation.labels,
+                "predictions": evaluation.predictions,
+                "probabilities": evaluation.probabilities,
+                "losses": evaluation.losses,
+            }
+            if evaluation.seen is not None:
+                arrays["seen"] = evaluation.seen
+            np.savez_compressed(tables / "predictions.npz", **arrays)
             figures = Path(folder, "figures")
             figures.mkdir()
             for name, figure in {

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cifar_track import folders, tracking, tuning
 from cifar_track.config import (
     Experiment,
@@ -17,7 +19,7 @@ from cifar_track.config import (
     load_experiment,
     override,
 )
-from cifar_track.data import Dataset, load_dataset
+from cifar_track.data import Dataset, find_seen, load_dataset
 from cifar_track.evaluation import evaluate
 from cifar_track.tracking import tag
 from cifar_track.workflow.terminal import load_tensorflow, show_epoch, tell
@@ -166,9 +168,12 @@ def _fit_and_log(
     )
     served = models.for_serving(fit.model)
     test = data.load_test()
+    logarithms = training.predict(models.with_log_probabilities(served), test.images)
     evaluation = evaluate(
-        training.predict(served, test.images),
+        np.exp(logarithms),
         test.labels,
+        log_probabilities=logarithms,
+        seen=find_seen(test.images, data.train.images),
         class_names=data.classes.fine,
         superclass_names=data.classes.coarse,
         superclass_of=data.classes.superclass_of,
@@ -181,6 +186,7 @@ def _fit_and_log(
         "fit_seconds": fit.fit_seconds,
         "fit_cpu_seconds": fit.fit_cpu_seconds,
         "images_per_second": fit.images_per_second,
+        "parameters": float(served.count_params()),
     }
     run.log_metrics(figures, step=fit.best_epoch)
     run.log_history(fit.history)
