@@ -9,6 +9,7 @@ import sys
 
 # What `import` calls the packages of pyproject.toml.
 PACKAGES = (
+    "PIL",
     "altair",
     "click",
     "cv2",

@@ -15,7 +15,7 @@ LEVELS = (
     {"__main__"},
     {"cli"},
     {"workflow"},
-    {"tuning", "registry", "tracking"},
+    {"tuning", "registry", "serving", "tracking"},
     {"report", "plots", "comparison", "training"},
     {"models", "optimizers", "data", "augmentation", "evaluation", "statistics"},
     {"addresses", "environment", "folders", "interrupts", "seeds"},
@@ -74,8 +74,8 @@ def faults_of(path):
         if top == PACKAGE.name:
             yield from (f"{path}: {name} {fault}" for fault in faults_within(module, name))
         elif top == "mlflow":
-            if module not in ("tracking", "registry"):
-                yield f"{path}: mlflow is known to tracking and registry alone"
+            if module not in ("tracking", "registry", "serving"):
+                yield f"{path}: mlflow is known to tracking, registry and serving alone"
         elif top in sys.stdlib_module_names:
             if module in SILENT and top in READS_OR_WRITES:
                 yield f"{path}: {name} reads or writes"

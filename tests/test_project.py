@@ -258,6 +258,7 @@ class TestPackages:
             "scikit-learn": "sklearn",
             "keras-tuner": "keras_tuner",
             "opencv-python-headless": "cv2",
+            "pillow": "PIL",
             "vl-convert-python": "vl_convert",
         }
         assert set(__main__.PACKAGES) == {imported_as.get(name, name) for name in names}

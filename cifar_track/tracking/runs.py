@@ -6,22 +6,18 @@ import contextlib
 import logging
 import traceback
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import mlflow
-import numpy as np
 from mlflow.entities import Param
 
 from cifar_track.config import CifarTrackError, Value
 from cifar_track.interrupts import Terminated
 from cifar_track.tracking import queries, store, tag
 from cifar_track.tracking.artifacts import RunArtifacts
-from cifar_track.tracking.model import log_served_model
+from cifar_track.tracking.model import log_prepared_model
 from cifar_track.tracking.process import identity_tags
 from cifar_track.tracking.writer import MetricWriter
-
-if TYPE_CHECKING:
-    import keras
 
 # MLflow's own limit on one request.
 PARAMETERS_A_BATCH = 100
@@ -79,20 +75,19 @@ class Run(RunArtifacts):
         """Log metrics of the whole run, or of a step; returns without waiting for the store."""
         self._writer.add(self.id, metrics, step=step or 0)
 
-    def log_model(self, model: keras.Model, *, metrics_step: int, example: np.ndarray) -> str:
-        """Log the model that is served, with signature, example and pinned requirements.
+    def log_model(self, folder: Path, *, metrics_step: int) -> str:
+        """Log the model that is served.
 
         Args:
-            model: from uint8 (N, 32, 32, 3) to float32 (N, classes), of standard layers only.
+            folder: the model on disk, as `cifar_track.serving` prepares it.
             metrics_step: the epoch whose metrics are the model's own.
-            example: a few images, uint8 (n, 32, 32, 3).
 
         Returns:
             The logged model's address, `models:/m-…`; also the tag `cifar_track.model_uri`.
         """
         # MLflow gives a model the metrics that its run holds at that step by then.
         self.flush()
-        uri = log_served_model(model, run_id=self.id, step=metrics_step, example=example)
+        uri = log_prepared_model(folder, run_id=self.id, step=metrics_step)
         self.set_tags({tag.MODEL_URI: uri})
         return uri
 

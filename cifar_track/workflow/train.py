@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,7 +144,7 @@ def _fit_and_log(
     model: keras.Model,
     initial_weights: Path | None,
 ) -> dict[str, float]:
-    from cifar_track import models, training
+    from cifar_track import models, serving, training
 
     epochs = experiment.training.epochs
     logged = run.epochs_logged()
@@ -191,7 +192,12 @@ def _fit_and_log(
     run.log_metrics(figures, step=fit.best_epoch)
     run.log_history(fit.history)
     run.log_evaluation(evaluation)
-    run.log_model(served, metrics_step=fit.best_epoch, example=test.images[:EXAMPLE_IMAGES])
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = Path(folder, "model")
+        serving.save_classifier(
+            served, prepared, classes=data.classes, example=test.images[:EXAMPLE_IMAGES]
+        )
+        run.log_model(prepared, metrics_step=fit.best_epoch)
     return figures
 
 
