@@ -152,8 +152,7 @@ def _ensure_registered_model(client: mlflow.MlflowClient, name: str, dataset_nam
         client.create_registered_model(
             name,
             tags={tag.DATASET: dataset_name},
-            description=f"Classifier of {DATASETS[dataset_name].title}: raw uint8 images "
-            "(N, 32, 32, 3) to probabilities (N, 100). "
+            description=f"Classifier of {DATASETS[dataset_name].title}: names what pictures show. "
             f"The alias `{CHAMPION}` is the best by validation accuracy.",
         )
     except MlflowException as error:
@@ -200,7 +199,9 @@ def _require_same_predictions(model_uri: str, run: FinishedRun, images: np.ndarr
     model = mlflow.pyfunc.load_model(model_uri)
     predicted = np.concatenate(
         [
-            np.asarray(model.predict(images[start : start + IMAGES_A_BATCH]))
+            model.predict(images[start : start + IMAGES_A_BATCH], params={"raw": True})[
+                "probabilities"
+            ].tolist()
             for start in range(0, len(images), IMAGES_A_BATCH)
         ]
     )

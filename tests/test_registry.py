@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
+from pathlib import Path
 
 import mlflow
 import numpy as np
 import pytest
+from made_up_network import NAMES, build_network
 
 from cifar_track import config, plots, registry, tracking
 from cifar_track.config import CifarTrackError
 from cifar_track.evaluation import evaluate
+from cifar_track.serving import save_classifier
 
 CLASSES = 4
 PAGE = config.load_experiment("adam_bn")
@@ -28,16 +32,6 @@ RUNS = {
 }
 
 
-def build_network(seed):
-    import keras
-
-    keras.utils.set_random_seed(seed)
-    images = keras.Input((32, 32, 3), dtype="uint8")
-    pooled = keras.layers.AveragePooling2D(16)(keras.layers.Rescaling(1 / 255)(images))
-    outputs = keras.layers.Dense(CLASSES, activation="softmax")
-    return keras.Model(images, outputs(keras.layers.Flatten()(pooled)))
-
-
 def log_run(
     networks,
     *,
@@ -50,15 +44,18 @@ def log_run(
     evaluation = evaluate(
         networks[logs or network](IMAGES).numpy(),
         LABELS,
-        class_names=("w", "x", "y", "z"),
-        superclass_names=("p", "q"),
-        superclass_of=(0, 0, 1, 1),
+        class_names=NAMES.fine,
+        superclass_names=NAMES.coarse,
+        superclass_of=NAMES.superclass_of,
     )
     page = config.override(PAGE, {"data.selection": selection})
     with tracking.start_run(page, dataset_name=dataset, name="adam_bn") as run:
         run.log_metrics({"best_val_accuracy": best_val_accuracy, **evaluation.metrics()})
         run.log_evaluation(evaluation)
-        run.log_model(networks[network], metrics_step=1, example=IMAGES[:1])
+        with tempfile.TemporaryDirectory() as folder:
+            prepared = Path(folder, "model")
+            save_classifier(networks[network], prepared, classes=NAMES, example=IMAGES[:1])
+            run.log_model(prepared, metrics_step=1)
     return run.id
 
 
@@ -119,7 +116,8 @@ def test_the_best_by_validation_becomes_champion_with_its_figures(log):
     assert "Validation accuracy 0.6000" in version.description
     assert best in version.description
     served = mlflow.pyfunc.load_model(promoted.model_uri).predict(IMAGES)
-    assert served.shape == (12, CLASSES)
+    assert len(served) == 12
+    assert (served["model_version"] == promoted.version).all()
 
 
 def test_the_same_run_twice_is_one_version(log):

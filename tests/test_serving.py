@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import subprocess
-import sys
 import zlib
 
 import mlflow
@@ -126,9 +124,12 @@ class TestAnswers:
 
     def test_nothing_of_this_machine_is_written_in_it(self, folder):
         assert str(folder.parents[2]) not in (folder / "MLmodel").read_text()
-        assert "/" not in mlflow.models.Model.load(str(folder)).flavors["python_function"][
-            "model_code_path"
-        ]
+        assert (
+            "/"
+            not in mlflow.models.Model.load(str(folder)).flavors["python_function"][
+                "model_code_path"
+            ]
+        )
 
     def test_its_examples_are_requests(self, folder, model):
         expected = probabilities(model, IMAGES[:2])

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
-from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from PIL import Image, ImageOps
 
 # What a picture may be written as; Pillow's other readers, some of which start programs, stay shut.
@@ -52,7 +52,7 @@ class BadRequestError(MlflowException):
         pass
 
 
-class PictureClassifier(PythonModel):  # type: ignore[misc]  # MLflow's class has no types
+class PictureClassifier(PythonModel):
     """Names what a picture shows.
 
     Input, a list (`{"inputs": [...]}` over HTTP), an array, or a table with one column:
@@ -73,10 +73,9 @@ class PictureClassifier(PythonModel):  # type: ignore[misc]  # MLflow's class ha
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the network and the names; the limits are the model's configuration."""
-        import tensorflow as tf
-
         # TensorFlow's own loader of Keras is not asked: it may be set to another backend.
         import keras
+        import tensorflow as tf
 
         settings = context.model_config or {}
         self.max_images = int(settings["max_images"])
@@ -105,7 +104,7 @@ class PictureClassifier(PythonModel):  # type: ignore[misc]  # MLflow's class ha
         Raises:
             BadRequestError: something is not as expected; no image has been judged then.
         """
-        top_k, threshold, raw = _parameters(params or {}, classes=len(self.classes))
+        top_k, threshold, raw = _parameters(params, classes=len(self.classes))
         images = self._images(model_input)
         probabilities = np.concatenate(
             [
@@ -129,21 +128,20 @@ class PictureClassifier(PythonModel):  # type: ignore[misc]  # MLflow's class ha
         pixels_left = self.max_pixels
         for number, entry in enumerate(entries):
             place = f"image {number}"
+            opened: Image.Image | np.ndarray
             if isinstance(entry, str | bytes | bytearray | memoryview):
-                picture = _open_picture(entry, place=place)
+                opened = _open_picture(entry, place=place)
+                width, height = opened.size
             else:
-                picture = _as_array(entry, place=place)
-            width, height = picture.size if isinstance(picture, Image.Image) else (
-                picture.shape[1], picture.shape[0]
-            )
+                opened = _as_array(entry, place=place)
+                height, width = opened.shape[:2]
             pixels_left -= width * height
             if pixels_left < 0:
                 raise BadRequestError(
                     f"{place} has {width} × {height} pixels, and with it the request is past "
                     f"{self.max_pixels:,}; send smaller pictures"
                 )
-            if isinstance(picture, Image.Image):
-                picture = _decode(picture, place=place)
+            picture = _decode(opened, place=place) if isinstance(opened, Image.Image) else opened
             images[number] = _fitted(picture, side)
         return images
 
@@ -181,13 +179,14 @@ class PictureClassifier(PythonModel):  # type: ignore[misc]  # MLflow's class ha
         return pd.DataFrame(columns)
 
 
-def _parameters(given: dict[str, Any], *, classes: int) -> tuple[int, float, bool]:
-    top_k, threshold = int(given.get("top_k", 5)), float(given.get("threshold", 0.0))
+def _parameters(given: dict[str, Any] | None, *, classes: int) -> tuple[int, float, bool]:
+    assert given is not None  # MLflow puts the signature's own where none are given
+    top_k, threshold = int(given["top_k"]), float(given["threshold"])
     if not 1 <= top_k <= classes:
         raise BadRequestError(f"top_k={top_k} is out of range; expected from 1 to {classes}")
     if not (math.isfinite(threshold) and 0 <= threshold <= 1):
         raise BadRequestError(f"threshold={threshold} is out of range; expected from 0 to 1")
-    return top_k, threshold, bool(given.get("raw", False))
+    return top_k, threshold, bool(given["raw"])
 
 
 def _entries(given: Any) -> Sequence[Any]:
@@ -200,7 +199,7 @@ def _entries(given: Any) -> Sequence[Any]:
             )
         given = given.iloc[:, 0]
     if isinstance(given, pd.Series):
-        return given.tolist()
+        given = given.tolist()
     if isinstance(given, np.ndarray):
         if given.ndim == 4 or (given.ndim == 1 and given.dtype.kind in "OSU"):
             return list(given)
@@ -209,7 +208,9 @@ def _entries(given: Any) -> Sequence[Any]:
             "to 255 of the shape (images, height, width, 3)"
         )
     if not isinstance(given, list | tuple):
-        raise BadRequestError(f"{_kind(given)} in place of images; expected a list, each {EXPECTED}")
+        raise BadRequestError(
+            f"{_kind(given)} in place of images; expected a list, each {EXPECTED}"
+        )
     return given
 
 
@@ -226,7 +227,9 @@ def _open_picture(entry: Any, *, place: str) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise BadRequestError(f"{place}: {error}") from None
     except Exception:  # a damaged file can fail anywhere in Pillow
-        raise BadRequestError(f"{place} is no picture that can be read; expected {EXPECTED}") from None
+        raise BadRequestError(
+            f"{place} is no picture that can be read; expected {EXPECTED}"
+        ) from None
     frames = getattr(picture, "n_frames", 1)
     if frames != 1:
         raise BadRequestError(f"{place} is an animation of {frames} pictures; expected one picture")
@@ -256,7 +259,9 @@ def _as_array(entry: Any, *, place: str) -> np.ndarray:
         try:
             entry = np.asarray(entry)
         except ValueError:
-            raise BadRequestError(f"{place} has rows of unequal length; expected {EXPECTED}") from None
+            raise BadRequestError(
+                f"{place} has rows of unequal length; expected {EXPECTED}"
+            ) from None
     if not isinstance(entry, np.ndarray):
         raise BadRequestError(f"{place} is {_kind(entry)}; expected {EXPECTED}")
     _require_array(entry, place=place, dimensions=3)
@@ -306,7 +311,9 @@ def _registered_version(path: Path) -> str | None:
     for folder in path.parents:
         note = folder / "registered_model_meta"
         if note.is_file():
-            lines = dict(line.split(": ", 1) for line in note.read_text().splitlines() if ": " in line)
+            lines = dict(
+                line.split(": ", 1) for line in note.read_text().splitlines() if ": " in line
+            )
             return lines["model_version"].strip("'\"")
         if (folder / "MLmodel").is_file():
             break

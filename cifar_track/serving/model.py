@@ -59,6 +59,7 @@ def save_classifier(
         raise ValueError(f"{len(classes.fine)} names for {network.output_shape[-1]} classes")
     # Otherwise the lock of whatever project the working folder is would be taken for the model's.
     os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"
+    top_k = min(TOP_K, len(classes.fine))
     saved = Model()
     with tempfile.TemporaryDirectory() as parts:
         network.save(Path(parts, "model.keras"))
@@ -71,8 +72,8 @@ def save_classifier(
                 "classes": str(Path(parts, "classes.json")),
             },
             mlflow_model=saved,
-            signature=_signature(),
-            input_example=([_png_in_base64(image) for image in example], {"top_k": TOP_K}),
+            signature=_signature(top_k),
+            input_example=([_png_in_base64(image) for image in example], {"top_k": top_k}),
             pip_requirements=[
                 f"{package}=={importlib.metadata.version(package)}" for package in REQUIRED_PACKAGES
             ],
@@ -101,11 +102,11 @@ def save_classifier(
     saved.save(str(folder / MLMODEL_FILE_NAME))
 
 
-def _signature() -> ModelSignature:
-    """Any entry, because each form of an image is checked by the model, which says what is wrong."""
+def _signature(top_k: int) -> ModelSignature:
+    """Any entry: the model checks each form of an image itself, and says what is wrong."""
     classes = Object([Property("class", DataType.string), Property("probability", DataType.double)])
     signature = ModelSignature(
-        inputs=Schema([ColSpec(AnyType())]),
+        inputs=Schema([ColSpec(AnyType())]),  # type: ignore[no-untyped-call]
         outputs=Schema(
             [
                 ColSpec(DataType.string, "class", required=False),
@@ -118,7 +119,7 @@ def _signature() -> ModelSignature:
         ),
         params=ParamSchema(
             [
-                ParamSpec("top_k", DataType.long, TOP_K),
+                ParamSpec("top_k", DataType.long, top_k),
                 ParamSpec("threshold", DataType.double, 0.0),
                 ParamSpec("raw", DataType.boolean, default=False),
             ]
