@@ -171,7 +171,7 @@ class TestMistakes:
             ("compare --run a1", "no option '--run'; did you mean '--runs'?"),
             (
                 "train --experiment tune --epochs banana",
-                "training.epochs=banana is not a whole number (it is 20 on the page)",
+                "training.epochs=banana is not a whole number, such as 20",
             ),
             (
                 "train --experiment tune --batch_size 0",
@@ -179,7 +179,7 @@ class TestMistakes:
             ),
             (
                 "train --experiment tune --deterministic maybe",
-                "training.deterministic=maybe is not true or false (it is False on the page)",
+                "training.deterministic=maybe is not true or false",
             ),
             (
                 "train --experiment baseline --trials 3",

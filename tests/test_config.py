@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cifar_track import config
@@ -140,9 +141,48 @@ class TestOverride:
     def test_nothing_changes_nothing(self, tune):
         assert config.override(tune, {}) == tune
 
-    def test_the_architecture_changes_and_the_settings_stay(self, baseline):
-        changed = config.override(baseline, {"model.architecture": "other"})
-        assert changed.model == Model("other", **baseline.model.settings)
+    def test_another_architecture_takes_its_own_settings(self, baseline):
+        given = {"model.weights": "none", "model.preprocessing": "study", "model.image_size": "64"}
+        changed = config.override(baseline, {**given, "model.architecture": "resnet50"})
+        assert changed.model == Model(
+            "resnet50", weights="none", preprocessing="study", image_size=64
+        )
+
+    def test_another_architecture_wants_its_own_settings(self, baseline):
+        given = {"model.architecture": "resnet50", "model.weights": "none"}
+        told = refusal(config.override, baseline, given)
+        assert told.startswith("architecture 'resnet50' wants preprocessing, image_size; give ")
+
+    def test_an_unknown_architecture_is_answered_by_the_nearest(self, baseline):
+        told = refusal(config.override, baseline, {"model.architecture": "resnet"})
+        assert told == "no architecture 'resnet'; did you mean 'resnet50'?"
+
+    def test_a_type_is_the_settings_own_whatever_the_page_holds(self, baseline):
+        page = dataclasses.replace(
+            baseline,
+            augmentation=Augmentation(rotation=20),
+            model=Model("cnn", **{**baseline.model.settings, "dropout_1": 0}),
+        )
+        assert type(page.augmentation.rotation) is float
+        changed = config.override(page, {"augmentation.rotation": "12.5", "model.dropout_1": 0.25})
+        assert changed.augmentation.rotation == 12.5
+        assert changed.model.settings["dropout_1"] == 0.25
+        whole = config.override(page, {"model.dropout_1": "1"}).model.settings["dropout_1"]
+        assert type(whole) is float
+
+    def test_settings_of_one_section_are_checked_together(self, baseline):
+        class Ordered(Data):
+            def __post_init__(self):
+                super().__post_init__()
+                if self.train_per_class < self.validation_per_class:
+                    raise CifarTrackError("too few")
+
+        data = Ordered(train_per_class=2, validation_per_class=1)
+        page = dataclasses.replace(baseline, data=data)
+        more = {"data.validation_per_class": 9, "data.train_per_class": 9}
+        assert config.override(page, more).data == Ordered(
+            train_per_class=9, validation_per_class=9
+        )
 
     def test_the_space_outlives_a_change_of_the_search(self, tune):
         changed = config.override(tune, {"search.trials": "2"})
@@ -176,11 +216,25 @@ class TestOverride:
         ("name", "value", "expected"),
         [
             ("training.epochs", "banana", "a whole number"),
+            ("training.epochs", "1e3", "a whole number"),
+            ("training.epochs", "1_000", "a whole number"),
+            ("training.epochs", "٣", "a whole number"),
+            ("training.epochs", "9" * 5000, "a whole number"),
+            ("training.epochs", 2.5, "a whole number"),
+            ("model.filters_1", 2.5, "a whole number"),
+            ("model.filters_1", "64.0", "a whole number"),
+            ("model.dropout_1", "1_0", "a finite number"),
+            ("model.dropout_1", "nan", "a finite number"),
+            ("model.dropout_1", float("inf"), "a finite number"),
+            ("optimizer.learning_rate", "1e999", "a finite number"),
+            ("optimizer.learning_rate", "0x1p3", "a finite number"),
+            ("optimizer.learning_rate", 10**400, "a finite number"),
+            ("model.batch_normalization", "no", "true or false"),
             ("training.epochs", "1.5", "a whole number"),
             ("training.epochs", 1.0, "a whole number"),
             ("training.epochs", True, "a whole number"),
-            ("optimizer.learning_rate", "fast", "a number"),
-            ("optimizer.learning_rate", True, "a number"),
+            ("optimizer.learning_rate", "fast", "a finite number"),
+            ("optimizer.learning_rate", True, "a finite number"),
             ("training.deterministic", "yes", "true or false"),
             ("training.deterministic", "1", "true or false"),
             ("training.deterministic", 1, "true or false"),
@@ -189,7 +243,12 @@ class TestOverride:
     )
     def test_a_value_of_another_type_is_refused(self, baseline, name, value, expected):
         told = refusal(config.override, baseline, {name: value})
-        assert told.startswith(f"{name}={value} is not {expected} (it is ")
+        assert told.startswith(f"{name}={value} is not {expected}")
+
+    @pytest.mark.parametrize("name", ["training.epochs", "data.dataset", "training.deterministic"])
+    @pytest.mark.parametrize("value", ["", "  ", "\n"])
+    def test_an_empty_text_is_no_value(self, baseline, name, value):
+        assert refusal(config.override, baseline, {name: value}).startswith(f"{name}=")
 
     @pytest.mark.parametrize(
         ("name", "values", "expected"),
@@ -260,6 +319,34 @@ class TestOverride:
                 continue
             assert setting == "training.epochs"
             assert int(value) >= 1
+            assert re.fullmatch("[+]?[0-9]+", value.strip())
+
+    @settings(max_examples=40, deadline=None)
+    @given(st.integers() | st.floats() | st.booleans() | st.text(max_size=9))
+    def test_every_setting_takes_its_own_type_and_nothing_else(self, value):
+        page = config.load_experiment("tune")
+        for name, kind in config.types_of_settings(page).items():
+            try:
+                changed = config.flatten(config.override(page, {name: value}))[name]
+            except CifarTrackError:
+                continue
+            assert type(changed) is kind
+            assert type(value) in (kind, str) or (kind is float and type(value) is int)
+
+
+class TestArchitectures:
+    def test_a_page_that_lacks_a_setting_is_refused(self, tmp_path):
+        page = (config.EXPERIMENTS_DIRECTORY / "baseline.py").read_text()
+        (tmp_path / "baseline.py").write_text(page.replace("        dense_units=128,\n", ""))
+        told = refusal(config.load_experiment, "baseline", tmp_path)
+        assert told.startswith("architecture 'cnn' wants dense_units; give model.dense_units on ")
+
+    def test_a_default_is_filled_in(self, tmp_path, monkeypatch):
+        source = "def build(*, classes: int, width: int, rate: float = 0.5): ...\n"
+        (tmp_path / "made.py").write_text(source)
+        monkeypatch.setattr("cifar_track.config.architectures.MODELS_DIRECTORY", tmp_path)
+        model = config.complete_model(Model("made", width=3))
+        assert model == Model("made", width=3, rate=0.5)
 
 
 class TestFlatten:

@@ -1,5 +1,7 @@
 """Architectures: settings, shapes, batch normalisation against Keras's own, and what is served."""
 
+import importlib
+import inspect
 import subprocess
 import sys
 
@@ -9,7 +11,15 @@ import pytest
 import tensorflow as tf
 
 from cifar_track import models
-from cifar_track.config import CifarTrackError, Model, Optimizer, load_experiment, override
+from cifar_track.config import (
+    CifarTrackError,
+    Model,
+    Optimizer,
+    architecture_names,
+    architecture_settings,
+    load_experiment,
+    override,
+)
 from cifar_track.models.layers import BatchNormalization
 from cifar_track.optimizers import build_optimizer
 
@@ -215,3 +225,14 @@ def test_a_foreign_weights_file_is_told(tmp_path):
     build().save_weights(path)
     with pytest.raises(CifarTrackError, match="does not fit ResNet50"):
         build("resnet50", weights=str(path), preprocessing="caffe", image_size=32)
+
+
+def test_what_is_read_is_what_python_calls_by():
+    for name in architecture_names():
+        build = importlib.import_module(f"cifar_track.models.{name}").build
+        signature = inspect.signature(build, eval_str=True).parameters
+        read = architecture_settings(name)
+        assert list(read) == [parameter for parameter in signature if parameter != "classes"]
+        for setting, (kind, default) in read.items():
+            assert signature[setting].annotation is kind
+            assert signature[setting].default in (default, inspect.Parameter.empty)

@@ -1,5 +1,10 @@
 """What an experiment is: frozen values that are loaded, overridden, checked and flattened."""
 
+from cifar_track.config.architectures import (
+    architecture_names,
+    architecture_settings,
+    complete_model,
+)
 from cifar_track.config.checks import CifarTrackError, nearest
 from cifar_track.config.datasets import DATASETS, DatasetInfo
 from cifar_track.config.metrics import (
@@ -18,6 +23,7 @@ from cifar_track.config.pages import (
     load_experiment,
     override,
     parse_overrides,
+    types_of_settings,
 )
 from cifar_track.config.settings import (
     OBJECTIVES,
@@ -36,8 +42,8 @@ from cifar_track.config.settings import (
     Range,
     Search,
     Training,
-    Value,
 )
+from cifar_track.config.values import Value, typed
 
 __all__ = [
     "CLASS_FIGURES",
@@ -66,6 +72,9 @@ __all__ = [
     "Search",
     "Training",
     "Value",
+    "architecture_names",
+    "architecture_settings",
+    "complete_model",
     "describe_space",
     "experiment_names",
     "flatten",
@@ -74,4 +83,6 @@ __all__ = [
     "nearest",
     "override",
     "parse_overrides",
+    "typed",
+    "types_of_settings",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,8 +41,6 @@ def require(
         "at most": (at_most, lambda bound: value <= bound),
         "below": (below, lambda bound: value < bound),
     }
-    if not math.isfinite(value):
-        raise CifarTrackError(f"{name}={value} is out of range; expected a finite number")
     asked = {words: bound for words, (bound, _) in bounds.items() if bound is not None}
     if not all(bounds[words][1](bound) for words, bound in asked.items()):
         expected = " and ".join(f"{words} {bound}" for words, bound in asked.items())

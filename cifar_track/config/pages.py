@@ -8,8 +8,10 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cifar_track.config.architectures import architecture_settings, complete_model
 from cifar_track.config.checks import CifarTrackError, nearest
-from cifar_track.config.settings import Experiment, Model, Search, Value
+from cifar_track.config.settings import Experiment, Model, Search, Section
+from cifar_track.config.values import Value, typed
 
 EXPERIMENTS_DIRECTORY = Path(__file__).resolve().parents[2] / "experiments"
 
@@ -23,7 +25,8 @@ def load_experiment(name: str, directory: Path = EXPERIMENTS_DIRECTORY) -> Exper
     """Read the page `experiments/<name>.py` and return its value.
 
     Raises:
-        CifarTrackError: there is no such page, or it holds no `EXPERIMENT` of that name.
+        CifarTrackError: there is no such page, it holds no `EXPERIMENT` of that name, or its
+            architecture is unknown, has other settings, or wants one that the page lacks.
     """
     names = experiment_names(directory)
     if name not in names:
@@ -39,7 +42,7 @@ def load_experiment(name: str, directory: Path = EXPERIMENTS_DIRECTORY) -> Exper
         raise CifarTrackError(
             f"{path} must hold EXPERIMENT = Experiment(name={name!r}, ...); found {experiment!r}"
         )
-    return experiment
+    return replace(experiment, model=complete_model(experiment.model))
 
 
 def parse_overrides(text: str) -> dict[str, str]:
@@ -62,30 +65,51 @@ def parse_overrides(text: str) -> dict[str, str]:
 def override(experiment: Experiment, values: Mapping[str, Value]) -> Experiment:
     """The experiment with some settings changed; the one way anything is changed.
 
+    With another architecture the settings that it does not have are left behind, and all that it
+    wants has to be given.
+
     Args:
         experiment: what to start from; it is left as it is.
         values: dotted name, as `flatten` gives them, to the new value. A text is read as the
-            type of the value it replaces.
+            type that the setting has (`typed`).
 
     Raises:
         CifarTrackError: an unknown name (the nearest known one is named), a value of another
             type, or one out of its range.
     """
-    known = {name: value for name, value in _leaves(experiment) if name != "name"}
-    for name, given in values.items():
-        if name not in known:
-            raise CifarTrackError(f"no setting {name!r}{nearest(name, known)}")
-        section_name, _, key = name.partition(".")
-        section = getattr(experiment, section_name)
-        value = _as_type_of(known[name], name=name, value=given)
-        if isinstance(section, Model) and key != "architecture":
-            section = Model(section.architecture, **{**section.settings, key: value})
-        elif isinstance(section, Model):
-            section = Model(str(value), **section.settings)
-        else:
-            section = replace(section, **{key: value})
-        experiment = replace(experiment, **{section_name: section})
-    return experiment
+    if "model.architecture" in values:
+        experiment = _with_architecture(experiment, str(values["model.architecture"]))
+    types = types_of_settings(experiment)
+    changes: dict[str, dict[str, Value]] = {}
+    for name, value in values.items():
+        if name not in types:
+            raise CifarTrackError(f"no setting {name!r}{nearest(name, types)}")
+        section, _, key = name.partition(".")
+        changes.setdefault(section, {})[key] = typed(value, types[name], name=name)
+    sections: dict[str, Any] = {
+        name: _changed(getattr(experiment, name), settings) for name, settings in changes.items()
+    }
+    return replace(experiment, **sections)
+
+
+def types_of_settings(experiment: Experiment) -> dict[str, type]:
+    """The type of every setting that can be changed, by its dotted name.
+
+    They come from the annotations, not from the values that the experiment happens to have.
+
+    Raises:
+        CifarTrackError: there is no architecture of the model's name.
+    """
+    types: dict[str, type] = {}
+    for entry in fields(experiment):
+        section = getattr(experiment, entry.name)
+        if isinstance(section, Model):
+            known = architecture_settings(section.architecture)
+            types["model.architecture"] = str
+            types |= {f"model.{name}": setting.kind for name, setting in known.items()}
+        elif isinstance(section, Section):
+            types |= {f"{entry.name}.{name}": kind for name, kind in section.types.items()}
+    return types
 
 
 def flatten(experiment: Experiment) -> dict[str, Value]:
@@ -116,18 +140,15 @@ def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Value]]:
             yield name, child
 
 
-def _as_type_of(current: Value, *, name: str, value: Value) -> Value:
-    kind = type(current)
-    if kind is bool and isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    if type(value) is kind:
-        return value
-    if kind is float and type(value) is int:
-        return float(value)
-    if isinstance(value, str) and kind in (int, float):
-        try:
-            return kind(value)
-        except ValueError:
-            pass
-    expected = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]
-    raise CifarTrackError(f"{name}={value} is not {expected} (it is {current!r} on the page)")
+def _changed(section: Any, settings: Mapping[str, Value]) -> Any:
+    if not isinstance(section, Model):
+        return replace(section, **settings)
+    given = {**section.settings, **settings}
+    given.pop("architecture", None)  # it has that already
+    return complete_model(Model(section.architecture, **given))
+
+
+def _with_architecture(experiment: Experiment, architecture: str) -> Experiment:
+    known = architecture_settings(architecture)
+    kept = {name: value for name, value in experiment.model.settings.items() if name in known}
+    return replace(experiment, model=Model(architecture, **kept))

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias, get_type_hints
 
 from cifar_track.config.checks import require, require_choice
 from cifar_track.config.datasets import DATASETS
-
-Value: TypeAlias = bool | int | float | str
+from cifar_track.config.values import EXPECTED, Value, typed
 
 SELECTIONS = ("validation", "test")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -22,7 +21,23 @@ REFITS = ("anew", "continue", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data:
+class Section:
+    """Settings that are of the types that their annotations say, or are refused."""
+
+    types: ClassVar[Mapping[str, type]]  # of each setting, in the order of the fields
+
+    def __init_subclass__(cls) -> None:
+        hints = get_type_hints(cls)
+        cls.types = {name: kind for name, kind in hints.items() if kind in EXPECTED}
+
+    def __post_init__(self) -> None:
+        for name, kind in self.types.items():
+            value = typed(getattr(self, name), kind, name=f"{type(self).__name__.lower()}.{name}")
+            object.__setattr__(self, name, value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data(Section):
     """Which images are trained on and chosen by, counted per class.
 
     `selection="validation"` chooses by images held out of the training set and leaves the test
@@ -38,6 +53,7 @@ class Data:
     split_seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_choice("data.dataset", self.dataset, tuple(DATASETS))
         require_choice("data.selection", self.selection, SELECTIONS)
         for name in ("train_per_class", "validation_per_class", "test_per_class"):
@@ -46,7 +62,7 @@ class Data:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Augmentation:
+class Augmentation(Section):
     """The ranges of the random transform of a training image; all zero is none at all.
 
     Rotation in degrees either way, shifts as a fraction of the side either way, zoom as a
@@ -60,6 +76,7 @@ class Augmentation:
     horizontal_flip: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require("augmentation.rotation", self.rotation, at_least=0, at_most=180)
         for name in ("width_shift", "height_shift"):
             require(f"augmentation.{name}", getattr(self, name), at_least=0, at_most=1)
@@ -86,7 +103,7 @@ class Model:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimizer:
+class Optimizer(Section):
     """The optimizer; momentum is used by SGD alone."""
 
     name: str = "adam"
@@ -94,13 +111,14 @@ class Optimizer:
     momentum: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_choice("optimizer.name", self.name, OPTIMIZERS)
         require("optimizer.learning_rate", self.learning_rate, above=0)
         require("optimizer.momentum", self.momentum, at_least=0, below=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class Training(Section):
     """How long, in what batches, with what arithmetic and from which seed (0 is a seed)."""
 
     epochs: int = 20
@@ -110,6 +128,7 @@ class Training:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require("training.epochs", self.epochs, at_least=1)
         require("training.batch_size", self.batch_size, at_least=1)
         require("training.seed", self.seed, at_least=0, below=2**31)
@@ -117,7 +136,7 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
-class IntRange:
+class IntRange(Section):
     """Whole numbers from low to high, both included, by step."""
 
     low: int
@@ -126,7 +145,7 @@ class IntRange:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FloatRange:
+class FloatRange(Section):
     """Numbers from low to high, both included, by step."""
 
     low: float
@@ -145,7 +164,7 @@ Range: TypeAlias = IntRange | FloatRange | Choice
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
+class Search(Section):
     """A hyperparameter search: who searches, how many trials, by which figure, over what.
 
     Attributes:
@@ -168,6 +187,7 @@ class Search:
     space: Mapping[str, Range] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_choice("search.tuner", self.tuner, TUNERS)
         require_choice("search.objective", self.objective, OBJECTIVES)
         require("search.trials", self.trials, at_least=1)

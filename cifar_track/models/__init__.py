@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections.abc import Callable
-from pathlib import Path
 
 from cifar_track import environment
 
@@ -13,16 +11,8 @@ environment.load_keras()  # before anything reads its settings
 
 import keras  # noqa: E402
 
-from cifar_track.config import CifarTrackError, Model, nearest  # noqa: E402
+from cifar_track.config import Model, complete_model  # noqa: E402
 from cifar_track.models import layers  # noqa: E402
-
-_NOT_ARCHITECTURES = {"__init__", "layers"}
-
-
-def architecture_names() -> tuple[str, ...]:
-    """The architectures at hand, sorted: the files beside this one that hold a `build`."""
-    files = Path(__file__).parent.glob("*.py")
-    return tuple(sorted({file.stem for file in files} - _NOT_ARCHITECTURES))
 
 
 def build(model: Model, *, classes: int, seed: int, precision: str) -> keras.Model:
@@ -39,22 +29,12 @@ def build(model: Model, *, classes: int, seed: int, precision: str) -> keras.Mod
         A network from float32 (N, 32, 32, 3) in 0..255 to float32 (N, classes) summing to 1.
 
     Raises:
-        CifarTrackError: an unknown architecture or setting, or a setting out of its range.
+        CifarTrackError: an unknown architecture or setting, a setting that is missing, of another
+            type or out of its range.
     """
-    names = architecture_names()
-    if model.architecture not in names:
-        raise CifarTrackError(
-            f"no architecture {model.architecture!r}{nearest(model.architecture, names)}"
-        )
+    model = complete_model(model)
     architecture = importlib.import_module(f"cifar_track.models.{model.architecture}")
     builder: Callable[..., keras.Model] = architecture.build
-    accepted = tuple(name for name in inspect.signature(builder).parameters if name != "classes")
-    for name in model.settings:
-        if name not in accepted:
-            raise CifarTrackError(
-                f"architecture {model.architecture!r} has no setting {name!r}"
-                f"{nearest(name, accepted)}"
-            )
     keras.utils.set_random_seed(seed)
     with layers.computing_in(precision):
         return builder(classes=classes, **model.settings)
