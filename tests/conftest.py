@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import pwd
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -86,12 +88,19 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite file with MLflow's tables and nothing in them; making them takes seconds."""
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    """An SQLite file with MLflow's tables and nothing in them; making them takes seconds.
+
+    Beside it lay what an earlier process leaves that is killed while it makes them.
+    """
+    from cifar_track.tracking.schema import tables
 
     folder = tmp_path_factory.mktemp("schema")
-    store = SqlAlchemyStore(f"sqlite:///{folder / 'mlflow.db'}", str(folder / "mlruns"))
-    store.engine.dispose()
+    with contextlib.closing(sqlite3.connect(folder / "mlflow.db.making")) as connection:
+        connection.execute("CREATE TABLE spans (x)")
+    (folder / "mlflow.db.making-journal").write_bytes(b"half a journal")
+    (folder / "mlflow.db").touch()  # as a program does that only looks
+    with tables(f"sqlite:///{folder / 'mlflow.db'}"):
+        pass
     return folder / "mlflow.db"
 
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import mlflow
 from mlflow.exceptions import MlflowException
 
+from cifar_track.addresses import shown
 from cifar_track.config import CifarTrackError
 from cifar_track.tracking import store, tag
 from cifar_track.tracking.process import identity_tags
@@ -49,11 +50,12 @@ def claim_launcher_run() -> LauncherRun | None:
     os.environ.pop("MLFLOW_EXPERIMENT_NAME", None)
     if run_id is None:
         return None
+    uri = shown(store.open_store())
     try:
         run = store.client().get_run(run_id)
     except MlflowException as error:
         raise CifarTrackError(
-            f"the run {run_id} that `mlflow run` opened is not in {store.open_store()}; call "
+            f"the run {run_id} that `mlflow run` opened is not in {uri}; call "
             "`mlflow run` in the project folder, or set MLFLOW_TRACKING_URI to a full address"
         ) from error
     return LauncherRun(

@@ -13,6 +13,7 @@ import mlflow
 import numpy as np
 from mlflow.exceptions import MlflowException
 
+from cifar_track.addresses import shown
 from cifar_track.config import CifarTrackError
 from cifar_track.tracking import store, tag
 from cifar_track.tracking.process import is_alive, is_on_this_host
@@ -125,7 +126,7 @@ def load_result(run_id: str) -> RunResult:
     try:
         run = client.get_run(run_id)
     except MlflowException as error:
-        raise CifarTrackError(f"no run {run_id!r} in {store.open_store()}") from error
+        raise CifarTrackError(f"no run {run_id!r} in {shown(store.open_store())}") from error
     with tempfile.TemporaryDirectory() as folder:
         try:
             path = Path(client.download_artifacts(run_id, "evaluation", folder))

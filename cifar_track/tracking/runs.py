@@ -11,6 +11,7 @@ from pathlib import Path
 import mlflow
 from mlflow.entities import Param
 
+from cifar_track.addresses import shown
 from cifar_track.config import CifarTrackError, Value
 from cifar_track.interrupts import Terminated
 from cifar_track.tracking import queries, store, tag
@@ -93,6 +94,7 @@ class Run(RunArtifacts):
 
     def log_error(self, error: str) -> None:
         """Log a traceback: whole as `traceback.txt`, its last line as a tag."""
+        error = shown(error)  # MLflow's own errors name the store's address
         lines = error.strip().splitlines() or ["unknown"]
         self.set_tags({tag.ERROR: lines[-1].strip()})
         self.log_text(error, "traceback.txt")
