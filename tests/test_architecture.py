@@ -36,7 +36,7 @@ ALLOWED = {
     "seeds": {"numpy"},
     "statistics": {"numpy", "scipy"},
     "evaluation": {"numpy", "sklearn"},
-    "comparison": {"numpy"},
+    "comparison": {"numpy", "sklearn"},
     "plots": {"numpy", "matplotlib"},
 }
 # Reading and writing has no place in what only computes.

@@ -110,8 +110,12 @@ def test_pairs_are_tested_on_the_same_images_and_adjusted_together(comparison: C
     assert rows[0]["accuracy_difference"] == pytest.approx(
         second.metrics["test_accuracy"] - first.metrics["test_accuracy"]
     )
+    # Three tests at once: the smallest p-value is judged at 5 % / 3, and so is its interval.
+    smallest = min((rows[0], rows[1], rows[3]), key=lambda row: float(str(row["mcnemar_p"])))
+    assert smallest["confidence"] == pytest.approx(1 - 0.05 / 3)
+    confidence = float(str(rows[0]["confidence"]))
     assert (rows[0]["difference_low"], rows[0]["difference_high"]) == tango_interval(
-        lost, gained, 2000
+        lost, gained, 2000, confidence=confidence
     )
     assert rows[0]["mcnemar_p"] == mcnemar(lost, gained)
     tested = [rows[0], rows[1], rows[3]]
@@ -119,6 +123,19 @@ def test_pairs_are_tested_on_the_same_images_and_adjusted_together(comparison: C
         [float(str(row["mcnemar_p"])) for row in tested]
     )
     assert rows[0]["differs"] is True
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_interval_leaves_out_zero_beside_no_more_than_luck(seed: int) -> None:
+    """Close runs, several at once: the interval and the adjusted test say the same."""
+    results = [
+        make_result(f"run{n}", make_evaluation(seed=100 * seed + n, strength=3 + 0.12 * n))
+        for n in range(4)
+    ]
+    for pair in compare(results).pairs:
+        assert pair.low is not None
+        assert pair.high is not None
+        assert pair.differs == (not pair.low <= 0 <= pair.high)
 
 
 def test_a_pair_that_cannot_be_tested_says_why(comparison: Comparison) -> None:

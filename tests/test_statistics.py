@@ -7,13 +7,26 @@ import math
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest, bootstrap, norm, ttest_ind
+from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestIndPower
 
 from cifar_track.statistics import (
+    LEAST_SEEDS,
+    basic_interval,
+    benjamini_hochberg,
+    calibration_bins,
+    calibration_error,
+    draw_resamples,
     holm_adjust,
+    holm_levels,
     mcnemar,
+    mcnemar_each,
     paired_difference,
     tango_interval,
+    tango_intervals,
+    welch,
     wilson_interval,
 )
 
@@ -137,6 +150,108 @@ def test_holm_by_hand() -> None:
 def test_holm_refuses_what_is_no_probability(p_value: float) -> None:
     with pytest.raises(ValueError, match="from 0 to 1"):
         holm_adjust([0.5, p_value])
+
+
+def test_mcnemar_is_statsmodels() -> None:
+    lost, gained = np.array([0, 3, 40, 812]), np.array([1, 9, 40, 700])
+    expected = [
+        min(statsmodels_mcnemar([[9, a], [b, 9]], exact=True).pvalue, 1)
+        for a, b in zip(lost, gained, strict=True)
+    ]
+    np.testing.assert_allclose(mcnemar_each(lost, gained), expected, rtol=1e-9)
+
+
+def test_many_tango_intervals_are_those_of_each() -> None:
+    counts = [(1, 7, 21), (0, 0, 50), (0, 50, 50), (12, 3, 100)]
+    low, high = tango_intervals(*np.array(counts).T)
+    assert [*zip(low, high, strict=True)] == [tango_interval(*count) for count in counts]
+
+
+P_VALUES = (0.003, 0.04, 0.011, 0.9, 0.011, 0.2, 0.0004)
+
+
+def test_adjustments_are_statsmodels() -> None:
+    assert holm_adjust(P_VALUES) == pytest.approx(multipletests(P_VALUES, method="holm")[1])
+    np.testing.assert_allclose(
+        benjamini_hochberg(P_VALUES), multipletests(P_VALUES, method="fdr_bh")[1]
+    )
+    assert benjamini_hochberg([]).size == 0
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        benjamini_hochberg([0.5, 1.5])
+
+
+def test_holms_levels_reject_what_his_adjustment_rejects() -> None:
+    assert holm_levels([0.01, 0.04, 0.03]) == pytest.approx((0.05 / 3, 0.025, 0.025))
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        values = random.uniform(0, 0.06, size=random.integers(1, 7))
+        levels, adjusted = holm_levels(values), holm_adjust(values)
+        for value, level, other in zip(values, levels, adjusted, strict=True):
+            assert (value < level) == (other < 0.05)
+
+
+def test_calibration_error_by_hand() -> None:
+    # Two bins of two: mean confidence 0.3 and 0.8, accuracy 0.5 and 0.5.
+    assert calibration_error([0.2, 0.7, 0.4, 0.9], [0, 1, 1, 0], bins=2) == pytest.approx(0.25)
+    assert calibration_error([1.0, 1.0], [1, 1]) == 0
+    assert np.bincount(calibration_bins(np.full(31, 0.5))).tolist() == [3, *[2] * 14]
+    with pytest.raises(ValueError, match="N >= 1"):
+        calibration_error([], [])
+
+
+def test_a_perfect_forecast_of_many_images_is_calibrated() -> None:
+    random = np.random.default_rng(0)
+    confidence = random.uniform(size=100_000)
+    right = random.uniform(size=100_000) < confidence
+    assert calibration_error(confidence, right) < 0.01
+    assert calibration_error(confidence, right ^ True) > 0.4
+
+
+def test_the_bootstrap_is_scipys() -> None:
+    values = np.random.default_rng(3).gamma(2, size=400)
+    draws = draw_resamples(400, resamples=4000).sums(values[:, None])[0] / 400
+    found = basic_interval(float(values.mean()), draws)
+    expected = bootstrap(
+        (values,), np.mean, method="basic", n_resamples=4000, rng=np.random.default_rng(1)
+    )
+    assert found == pytest.approx(tuple(expected.confidence_interval), abs=0.01)
+
+
+def test_each_draw_has_as_many_images_and_groups_are_counted() -> None:
+    resamples = draw_resamples(60, resamples=300)
+    assert resamples.sums(np.ones((60, 1))).tolist() == [[60.0] * 300]
+    group_of = np.arange(60) % 4
+    where = np.arange(60) < 30
+    one_hot = (group_of[:, None] == np.arange(5)) & where[:, None]
+    np.testing.assert_array_equal(
+        resamples.sums_by_group(group_of, groups=5, where=where), resamples.sums(one_hot)
+    )
+    assert not resamples.sums_by_group(group_of, groups=5, where=where & ~where).any()
+    again = draw_resamples(60, resamples=300)
+    np.testing.assert_array_equal(again.counts, resamples.counts)
+
+
+def test_bounds_stay_within_what_is_possible() -> None:
+    assert basic_interval(0.01, [0.0, 0.05, 0.06], lowest=0.0, highest=1.0)[0] == 0.0
+
+
+def test_welch_is_scipys() -> None:
+    random = np.random.default_rng(0)
+    first, second = random.normal(0.40, 0.01, 5), random.normal(0.42, 0.03, 8)
+    found = welch(first.tolist(), second.tolist())
+    assert found is not None
+    expected = ttest_ind(second, first, equal_var=False)
+    assert found.p_value == pytest.approx(expected.pvalue)
+    interval = expected.confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+    assert welch(first.tolist()[:4], second.tolist()) is None
+    assert welch([0.4] * 5, [0.5] * 5) is None
+
+
+def test_what_is_said_of_five_seeds_holds() -> None:
+    power = TTestIndPower()
+    assert power.power(2.0, LEAST_SEEDS, 0.05) == pytest.approx(0.8, abs=0.02)
+    assert power.power(2.0, 3, 0.05) < 0.5
 
 
 def _likeliest_share_lost(lost: int, gained: int, total: int, *, difference: float) -> float:

@@ -11,7 +11,13 @@ import numpy as np
 
 from cifar_track.comparison.run_result import STUDY, RunResult, number_of, whole_of
 from cifar_track.config import CLASS_FIGURES, METRICS, CifarTrackError
-from cifar_track.statistics import PairedDifference, holm_adjust, paired_difference
+from cifar_track.statistics import (
+    PairedDifference,
+    holm_adjust,
+    holm_levels,
+    paired_difference,
+    tango_interval,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +38,10 @@ class Pair:
         first, second: labels of the runs, as `Comparison.labels` has them.
         test: the paired difference, second less first; None where there is none.
         adjusted_p_value: McNemar's p-value by Holm's adjustment over all tested pairs.
+        low, high: Tango's interval of the difference at the level at which Holm's procedure
+            judges this pair, so that interval and verdict agree; where the exact test keeps 0
+            and the score interval just leaves it out, it is widened to 0.
+        confidence: of that interval; 0.95 where one pair is tested alone, more where several are.
         missing: why there is no test; empty where there is one.
     """
 
@@ -40,6 +50,9 @@ class Pair:
     test: PairedDifference | None
     adjusted_p_value: float | None
     missing: str
+    low: float | None = None
+    high: float | None = None
+    confidence: float | None = None
 
     @property
     def differs(self) -> bool | None:
@@ -152,8 +165,9 @@ class Comparison:
                     "only_second_right": test.only_second_right if test else None,
                     "both_wrong": test.both_wrong if test else None,
                     "accuracy_difference": test.difference if test else None,
-                    "difference_low": test.low if test else None,
-                    "difference_high": test.high if test else None,
+                    "difference_low": pair.low,
+                    "difference_high": pair.high,
+                    "confidence": pair.confidence,
                     "mcnemar_p": test.p_value if test else None,
                     "mcnemar_p_holm": pair.adjusted_p_value,
                     "differs": pair.differs,
@@ -234,16 +248,35 @@ def _test_pairs(results: Sequence[RunResult], labels: tuple[str, ...]) -> tuple[
                 _array(first.predictions) == truth, _array(second.predictions) == truth
             )
         tests.append((first_label, second_label, test, missing))
-    adjusted = iter(holm_adjust([test.p_value for _, _, test, _ in tests if test]))
+    p_values = [test.p_value for _, _, test, _ in tests if test]
+    judged = iter(
+        zip(holm_adjust(p_values), holm_levels(p_values, level=SIGNIFICANCE), strict=True)
+    )
     return tuple(
-        Pair(
-            first=first,
-            second=second,
-            test=test,
-            adjusted_p_value=next(adjusted) if test else None,
-            missing=missing,
-        )
+        Pair(first=first, second=second, test=None, adjusted_p_value=None, missing=missing)
+        if test is None
+        else _judged_pair(first, second, test, *next(judged))
         for first, second, test, missing in tests
+    )
+
+
+def _judged_pair(
+    first: str, second: str, test: PairedDifference, adjusted: float, level: float
+) -> Pair:
+    low, high = tango_interval(
+        test.only_first_right, test.only_second_right, test.images, confidence=1 - level
+    )
+    if adjusted >= SIGNIFICANCE:
+        low, high = min(low, 0.0), max(high, 0.0)
+    return Pair(
+        first=first,
+        second=second,
+        test=test,
+        adjusted_p_value=adjusted,
+        missing="",
+        low=low,
+        high=high,
+        confidence=1 - level,
     )
 
 

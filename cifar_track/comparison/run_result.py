@@ -29,6 +29,27 @@ STUDY: Mapping[str, Mapping[str, float]] = MappingProxyType(
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class SearchRecord:
+    """What a search tried.
+
+    Attributes:
+        objective: the metric that it went by; lower is better if it ends in `loss`.
+        trials: one mapping a trial: `number`, `status`, `score` (or None), `seconds`, and every
+            hyperparameter by its dotted name.
+        curves: of each trial's number the validation accuracy of its epochs, as far as logged.
+    """
+
+    objective: str
+    trials: Sequence[Mapping[str, Any]]
+    curves: Mapping[int, Sequence[float]] = field(default_factory=dict)
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether the trial with the lowest score is the best."""
+        return self.objective.endswith("loss")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class RunResult:
     """What one run left behind; what it lacks is absent or None, never 0.
 
@@ -42,6 +63,13 @@ class RunResult:
             `superclass`, `precision`, `recall`, `f1`, `support`; values may be texts.
         labels: int (N,), the true classes of the test images, or None.
         predictions: int (N,), the predicted classes, or None.
+        probabilities: float32 (N, C) of the same images, or None.
+        losses: float (N,), each image's part of the log loss in nats, or None.
+        seen: bool (N,), the test images that occur among those trained on, or None.
+        history: for each epoch from 1 on `train_loss`, `train_accuracy`, `val_loss` and
+            `val_accuracy`, as far as they were logged.
+        search: what its search tried, or None.
+        status: how it ended, in MLflow's word.
     """
 
     run_id: str
@@ -52,11 +80,43 @@ class RunResult:
     per_class: Sequence[Mapping[str, Any]] = ()
     labels: NDArray[np.int64] | None = field(default=None, repr=False)
     predictions: NDArray[np.int64] | None = field(default=None, repr=False)
+    probabilities: NDArray[np.float32] | None = field(default=None, repr=False)
+    losses: NDArray[np.float64] | None = field(default=None, repr=False)
+    seen: NDArray[np.bool_] | None = field(default=None, repr=False)
+    history: Sequence[Mapping[str, float]] = field(default=(), repr=False)
+    search: SearchRecord | None = field(default=None, repr=False)
+    status: str = "FINISHED"
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """The names of its classes in order; empty where it has no per-class figures."""
         return tuple(str(row["name"]) for row in self.per_class)
+
+    @property
+    def superclass_names(self) -> tuple[str, ...]:
+        """The names of its superclasses, each once, in the order of its classes."""
+        return tuple(dict.fromkeys(str(row.get("superclass", "")) for row in self.per_class))
+
+    @property
+    def superclass_of(self) -> NDArray[np.int64]:
+        """For each class the number of its superclass in `superclass_names`, int64 (C,)."""
+        number_of_name = {name: number for number, name in enumerate(self.superclass_names)}
+        return np.array(
+            [number_of_name[str(row.get("superclass", ""))] for row in self.per_class],
+            dtype=np.int64,
+        )
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """Its settings by dotted name; what MLflow logs of the command is left out."""
+        return {name: value for name, value in self.parameters.items() if "." in name}
+
+    @property
+    def right(self) -> NDArray[np.bool_] | None:
+        """Which test images it is right about, bool (N,); None where it has no predictions."""
+        if self.labels is None or self.predictions is None:
+            return None
+        return np.equal(self.predictions, self.labels).astype(np.bool_)
 
     def metric(self, name: str) -> float | None:
         """The metric of that name, or None where it is missing or not finite."""
