@@ -17,7 +17,7 @@ LEVELS = (
     {"workflow"},
     {"tuning", "registry", "serving", "tracking"},
     {"report", "plots", "comparison", "training"},
-    {"models", "optimizers", "data", "augmentation", "evaluation", "statistics"},
+    {"models", "optimizers", "schedules", "data", "augmentation", "evaluation", "statistics"},
     {"addresses", "environment", "folders", "interrupts", "seeds"},
     {"config"},
     {"__init__"},

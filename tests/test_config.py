@@ -194,7 +194,7 @@ class TestOverride:
         [
             ("training.epoch", "training.epochs"),
             ("epochs", "training.epochs"),
-            ("optimizer.lr", "optimizer.name"),
+            ("optimizer.lr", "optimizer.learning_rate"),
             ("model.dropout1", "model.dropout_1"),
             ("Training.epochs", "training.epochs"),
         ],
@@ -354,7 +354,10 @@ class TestFlatten:
         names = list(config.flatten(tune))
         assert names[0] == "name"
         sections = list(dict.fromkeys(name.partition(".")[0] for name in names[1:]))
-        assert sections == ["data", "augmentation", "model", "optimizer", "training", "search"]
+        assert sections == [
+            *("data", "augmentation", "model", "optimizer", "schedule"),
+            *("training", "prediction", "search"),
+        ]
         assert "search.space" not in names
 
     def test_no_search_no_settings_of_it(self, baseline):

@@ -7,7 +7,6 @@ import importlib
 import inspect
 import math
 import pickle
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -57,17 +56,6 @@ class TestPage:
         assert "?" in words.partition("\n")[0]
         assert f"    {command}" in words.splitlines()
         assert "Expected:" in words
-
-    def test_it_is_written_out_in_full(self, page):
-        [value] = [node.value for node in page.body if isinstance(node, ast.Assign)]
-        given = {
-            node.func.id: {keyword.arg for keyword in node.keywords}
-            for node in ast.walk(value)
-            if isinstance(node, ast.Call)
-        }
-        for kind in (config.Data, config.Augmentation, config.Training):
-            assert given[kind.__name__] == {entry.name for entry in fields(kind)}
-        assert {"name", "learning_rate"} <= given["Optimizer"]
 
     def test_no_line_is_too_long_to_read(self, name):
         text = (config.EXPERIMENTS_DIRECTORY / f"{name}.py").read_text(encoding="utf-8")

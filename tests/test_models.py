@@ -88,20 +88,24 @@ def test_an_unknown_architecture_is_told():
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 2e-2)])
-def test_batch_normalization_equals_kerass(dtype, tolerance):
-    ours, theirs = BatchNormalization(dtype=dtype), keras.layers.BatchNormalization(dtype=dtype)
+@pytest.mark.parametrize(("scale", "center"), [(True, True), (False, True), (True, False)])
+def test_batch_normalization_equals_kerass(dtype, tolerance, scale, center):
+    settings = {"dtype": dtype, "scale": scale, "center": center}
+    ours = BatchNormalization(**settings)
+    theirs = keras.layers.BatchNormalization(**settings)
     rng = np.random.default_rng(0)
     inputs = tf.constant(rng.normal(2, 3, (16, 7, 5, 6)), tf.float32)
     sides = tf.constant(rng.normal(size=(16, 7, 5, 6)), tf.float32)
     results = []
     for layer in (ours, theirs):
         layer.build(inputs.shape)
-        layer.set_weights([np.full(6, value, "f4") for value in (1.5, 0.3, 0.0, 1.0)])
+        values = [1.5] * scale + [0.3] * center + [0.0, 1.0]
+        layer.set_weights([np.full(6, value, "f4") for value in values])
         with tf.GradientTape() as tape:
             tape.watch(inputs)
             outputs = layer(inputs, training=True)
             loss = tf.reduce_sum(tf.cast(outputs, tf.float32) * sides)
-        gradients = tape.gradient(loss, [inputs, layer.gamma.value, layer.beta.value])
+        gradients = tape.gradient(loss, [inputs, *(v.value for v in layer.trainable_variables)])
         results.append([outputs, *gradients, *layer.get_weights(), layer(inputs, training=False)])
     for pair in zip(*results, strict=True):
         mine, reference = (np.asarray(tf.cast(tensor, tf.float32)) for tensor in pair)
@@ -150,8 +154,14 @@ def test_the_served_model_loads_without_this_package(tmp_path, precision):
     if precision == "float32":
         direct = np.asarray(network(images.astype("f4"), training=False))
         np.testing.assert_allclose(expected, direct, atol=1e-5)
-    served.save(tmp_path / "model.keras")
-    np.savez(tmp_path / "given.npz", images=images, expected=expected)
+    loads_alone(served, images, tmp_path)
+
+
+def loads_alone(served, images, folder):
+    """The saved network gives the same answers in a process that has Keras alone."""
+    expected = np.asarray(served.predict_on_batch(images))
+    served.save(folder / "model.keras")
+    np.savez(folder / "given.npz", images=images, expected=expected)
     program = (
         "import keras, numpy as np, sys\n"
         "assert not any('cifar_track' in name for name in sys.modules)\n"
@@ -160,7 +170,112 @@ def test_the_served_model_loads_without_this_package(tmp_path, precision):
         "np.testing.assert_allclose(\n"
         "    model.predict_on_batch(given['images']), given['expected'], atol=1e-6)\n"
     )
-    subprocess.run([sys.executable, "-I", "-c", program], cwd=tmp_path, check=True)
+    subprocess.run([sys.executable, "-I", "-c", program], cwd=folder, check=True)
+
+
+NARROW = {"filters_1": 8, "filters_2": 16, "filters_3": 16}
+
+
+@pytest.fixture(scope="module")
+def whitened():
+    """A network with three convolutions in a stage, adapted to images and trained a bit."""
+    model = Model("whitened", convolutions_2=3, **NARROW)
+    network = models.build(model, classes=100, seed=0, precision="float32")
+    smooth = np.cumsum(random_images(300), axis=1) % 256  # neighbours have something in common
+    images = smooth.astype(np.uint8)
+    models.adapt(network, model, images)
+    network.compile(
+        build_optimizer(Optimizer(name="muon", momentum=0.6), steps=2),
+        "sparse_categorical_crossentropy",
+    )
+    for step in range(2):
+        network.train_on_batch(images[step::2].astype("f4"), np.arange(150) % 100)
+    return network, images
+
+
+def test_the_whitening_filters_make_neighbouring_pixels_independent(whitened):
+    network, images = whitened
+    responses = np.asarray(network.get_layer("whiten")(images.astype("f4") / 127.5 - 1))
+    first = responses[..., :16].reshape(-1, 16)
+    np.testing.assert_allclose(responses[..., 16:], -responses[..., :16], atol=1e-4)
+    second_moments = first.T @ first / len(first)
+    np.testing.assert_allclose(second_moments, np.eye(16), atol=0.1)
+
+
+def test_whitening_is_left_alone_by_training_and_filters_keep_their_length(whitened):
+    network, _ = whitened
+    trained = {weight.path for weight in network.trainable_variables}
+    assert "whiten/kernel" not in trained
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Conv2D) and layer.name != "whiten":
+            lengths = np.linalg.norm(np.asarray(layer.kernel).reshape(-1, layer.filters), axis=0)
+            np.testing.assert_allclose(lengths, 1, atol=1e-5)
+
+
+def test_a_convolution_begins_by_passing_its_inputs_on():
+    network = models.build(Model("whitened", **NARROW), classes=9, seed=0, precision="float32")
+    inputs = np.random.default_rng(0).normal(size=(1, 6, 6, 16)).astype("f4")
+    np.testing.assert_allclose(network.get_layer("stage2_conv2")(inputs), inputs, atol=1e-6)
+    inputs = inputs[..., :8]
+    passed = np.asarray(network.get_layer("stage2_conv1")(inputs))
+    np.testing.assert_allclose(passed[..., :8], inputs, atol=1e-6)
+    assert np.abs(passed[..., 8:]).min() > 0
+
+
+def test_it_takes_images_of_any_side(whitened):
+    network, _ = whitened
+    for side in (14, 20, 32):
+        assert network(np.zeros((2, side, side, 3), "f4")).shape == (2, 100)
+
+
+def view(images, *, down, right, mirrored):
+    """What a camera a pixel further up or down sees, by NumPy."""
+    extended = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+    seen = extended[:, 1 + down : 33 + down, 1 + right : 33 + right]
+    return seen[:, :, ::-1] if mirrored else seen
+
+
+@pytest.mark.parametrize("views", [1, 2, 6])
+def test_a_served_network_answers_with_the_mean_of_its_views(whitened, views):
+    network, images = whitened
+    images = images[:5]
+    weights = {(0, False): 1.0}
+    if views > 1:
+        weights = {(0, False): 0.5, (0, True): 0.5}
+    if views == 6:
+        weights = {(0, side): 0.25 for side in (False, True)}
+        weights |= {(by, side): 0.125 for by in (-1, 1) for side in (False, True)}
+    logarithms = sum(
+        weight * np.log(network(view(images, down=by, right=by, mirrored=side).astype("f4")))
+        for (by, side), weight in weights.items()
+    )
+    wanted = tf.nn.softmax(logarithms)
+    served = models.for_serving(network, views=views)
+    np.testing.assert_allclose(served.predict_on_batch(images), wanted, atol=1e-5)
+    logarithmic = models.with_log_probabilities(served)
+    np.testing.assert_allclose(logarithmic.predict_on_batch(images), np.log(wanted), atol=1e-4)
+    assert served.input_shape == (None, 32, 32, 3)
+    assert {type(layer).__module__.split(".")[0] for layer in served._flatten_layers()} == {"keras"}
+
+
+def test_a_network_of_six_views_loads_without_this_package(whitened, tmp_path):
+    network, images = whitened
+    served = models.for_serving(network, views=6)
+    loads_alone(served, images[:4], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"filters_2": 0}, "filters_2=0"),
+        ({"convolutions_2": 4}, "expected 2 or 3"),
+        ({"activation": "rel"}, "did you mean 'relu'"),
+        ({"head_scale": 0.0}, "head_scale=0.0"),
+    ],
+)
+def test_whitened_settings_are_checked(change, words):
+    with pytest.raises(CifarTrackError, match=words):
+        models.build(Model("whitened", **change), classes=9, seed=0, precision="float32")
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -1,15 +1,22 @@
 """Fitting: repeatable, keeps the best epoch, stops at NaN, reads its images in place."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from cifar_track import training
 from cifar_track.augmentation import augment
-from cifar_track.config import Augmentation, CifarTrackError, load_experiment, override
+from cifar_track.config import (
+    Augmentation,
+    CifarTrackError,
+    Training,
+    load_experiment,
+    override,
+)
 from cifar_track.data import Images
 from cifar_track.training import batches as pipeline
-from cifar_track.training import fitting
+from cifar_track.training import callbacks, fitting
 
 SMALL = {
     "model.filters_1": 8,
@@ -18,6 +25,24 @@ SMALL = {
     "training.epochs": 2,
     "training.batch_size": 16,
     "training.precision": "float32",
+}
+
+
+WHITENED = {
+    "model.filters_1": 8,
+    "model.filters_2": 8,
+    "model.filters_3": 8,
+    "training.batch_size": 50,
+    "training.precision": "float32",
+}
+# No change to any image.
+STILL = {
+    "augmentation.rotation": 0.0,
+    "augmentation.width_shift": 0.0,
+    "augmentation.height_shift": 0.0,
+    "augmentation.zoom": 0.0,
+    "augmentation.horizontal_flip": False,
+    "model.batch_normalization": False,
 }
 
 
@@ -31,7 +56,8 @@ def images() -> Images:
 
 
 def fit(images, page="adam_bn", on_epoch=lambda epoch, metrics: None, **changes):
-    experiment = override(load_experiment(page), {**SMALL, **changes})
+    small = SMALL if page != "fast" else {}
+    experiment = override(load_experiment(page), {**small, **changes})
     return training.fit(experiment, images, images, classes=4, on_epoch=on_epoch)
 
 
@@ -80,20 +106,39 @@ def test_an_epoch_is_a_whole_number_of_executions(steps, at_once):
     assert fitting._steps_at_once(steps) == at_once
 
 
+@pytest.mark.parametrize(
+    ("learning_rate", "words"),
+    [
+        (1e9, r"the (val )?loss is \S+ after epoch 1; expected"),
+        (30.0, r"the loss is \S+ after epoch"),
+    ],
+)
+def test_a_fit_that_is_worse_than_guessing_is_told_by_its_epoch(images, learning_rate, words):
+    with pytest.raises(CifarTrackError, match=words) as caught:
+        fit(images, **{"optimizer.learning_rate": learning_rate, "training.batch_size": 100})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [1e9, np.inf, np.nan])
+def test_a_weight_beyond_reason_is_told(value):
+    # Before a normalisation its size changes no loss.
+    layer = keras.layers.Dense(2, name="dense")
+    watch = callbacks.StopDiverged(steps_at_once=1)
+    watch.set_model(keras.Sequential([keras.Input((3,)), layer]))
+    watch.on_epoch_end(0, {"loss": 4.6})
+    layer.kernel.assign(layer.kernel.numpy() * 0 + value)
+    with pytest.raises(CifarTrackError, match=r"dense/kernel reached .* in epoch 3; expected"):
+        watch.on_epoch_end(2, {"loss": 4.6})
+
+
 def test_nan_is_told_by_its_step_where_each_is_an_execution(images):
     few = Images(images.images[:11], images.labels[:11])  # a prime number of steps
     with pytest.raises(CifarTrackError, match=r"epoch 1, step [23]; expected a number"):
         fit(few, **{"optimizer.learning_rate": 1e30, "training.batch_size": 1})
 
 
-@pytest.mark.parametrize(
-    ("optimizer", "kernel"),
-    [("sgd", "ResourceApplyKerasMomentum"), ("adam", "ResourceApplyAdam")],
-)
-def test_a_step_is_made_of_the_fast_kernels(images, optimizer, kernel):
+def test_a_step_is_made_of_the_fast_kernels(images):
     changes = {
-        "optimizer.name": optimizer,
-        "optimizer.momentum": 0.9,
         "model.dropout_1": 0.2,
         "training.epochs": 1,
     }
@@ -103,7 +148,7 @@ def test_a_step_is_made_of_the_fast_kernels(images, optimizer, kernel):
     kernels = set()
     for graph in _graphs(step.graph):
         kernels |= {operation.type for operation in graph.get_operations()}
-    wanted = {kernel, "FusedBatchNormV3", "StatelessRandomUniformFullIntV2"}
+    wanted = {"ResourceApplyAdam", "FusedBatchNormV3", "StatelessRandomUniformFullIntV2"}
     assert wanted <= kernels
 
 
@@ -145,14 +190,140 @@ def test_passes_differ_from_each_other_and_repeat_by_seed(images):
 def test_every_epoch_has_an_order_and_transforms_of_its_own(images, monkeypatch):
     seen = []
 
-    def watched(batch, settings, *, rng):
+    def watched(batch, settings, *, rng, mirrored):
         seen.append((batch.tobytes(), rng.bit_generator.state["state"]["state"]))
-        return augment(batch, settings, rng=rng)
+        return augment(batch, settings, rng=rng, mirrored=mirrored)
 
     monkeypatch.setattr(pipeline, "augment", watched)
     fit(images, page="tune", **{"training.epochs": 3, "training.batch_size": 50})
     batches, states = zip(*seen, strict=True)
     assert len(set(batches)) == len(set(states)) == len(seen) >= 6  # some are prefetched in vain
+
+
+def test_every_other_epoch_shows_the_other_side(images):
+    batches = training.training_batches(
+        images, Augmentation(alternating_flip=True), batch_size=100, seed=0
+    )
+    epochs = [
+        {image.tobytes() for image, label in zip(*batch, strict=True)}
+        for batch in batches.take(3).as_numpy_iterator()
+    ]
+    as_given = {image.tobytes() for image in images.images.astype(np.float32)}
+    mirrored = {image.tobytes() for image in images.images[:, :, ::-1].astype(np.float32)}
+    first = len(epochs[0] & as_given)
+    assert 30 < first < 70  # which side comes first is chance
+    assert epochs[0] <= as_given | mirrored
+    assert len(epochs[1] & as_given) == 100 - first
+    assert not epochs[0] & epochs[1]
+    assert epochs[0] == epochs[2]
+
+
+def test_labels_are_shares_where_they_are_wanted(images):
+    batches = training.training_batches(
+        images, Augmentation(mixup=1.0), batch_size=100, seed=0, shares_of=4
+    )
+    [(_, shares)] = batches.take(1).as_numpy_iterator()
+    assert shares.shape == (100, 4)
+    np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-6)
+    assert 0 < shares.max(axis=1).min() < 1
+    [(_, shares)] = training.validation_batches(images, shares_of=4).as_numpy_iterator()
+    np.testing.assert_array_equal(shares, np.eye(4)[images.labels])
+
+
+@pytest.mark.parametrize(
+    ("first_side", "full_side_from", "sides"),
+    [
+        (0, 0.5, [32] * 10),
+        (20, 0.6, [20, 20, 24, 24, 28, 28, 32, 32, 32, 32]),
+        (32, 0.6, [32] * 10),
+        (20, 0.0, [32] * 10),
+    ],
+)
+def test_images_grow_to_their_own_side(first_side, full_side_from, sides):
+    settings = Training(epochs=10, first_side=first_side, full_side_from=full_side_from)
+    assert [pipeline.side_in_epoch(settings, epoch, own=32) for epoch in range(10)] == sides
+
+
+def test_a_fit_on_growing_images_is_judged_on_whole_ones(images):
+    shapes = []
+    fit(
+        images,
+        page="fast",
+        on_epoch=lambda epoch, metrics: shapes.append(metrics["val_accuracy"]),
+        **WHITENED,
+        **{"training.first_side": 20, "training.full_side_from": 0.5, "training.epochs": 2},
+    )
+    assert len(shapes) == 2
+
+
+def test_label_smoothing_is_the_losss_and_not_the_validations(images):
+    heard = []
+    changes = {"optimizer.learning_rate": 1e-12, "training.epochs": 1}  # weights stay as they are
+    for smoothing in (0.0, 0.2):
+        result = fit(
+            images,
+            on_epoch=lambda epoch, metrics: heard.append(metrics),
+            **{**changes, "training.label_smoothing": smoothing, **STILL},
+        )
+    probabilities = training.predict(result.model, images.images.astype(np.float32))
+    logarithms = np.log(probabilities)
+    plain = -logarithms[np.arange(100), images.labels].mean()
+    smoothed = 0.8 * plain - 0.2 * logarithms.mean()
+    assert heard[0]["val_loss"] == pytest.approx(plain, rel=1e-3)
+    assert heard[1]["val_loss"] == pytest.approx(plain, rel=1e-3)
+    assert heard[1]["train_loss"] == pytest.approx(smoothed, rel=1e-3)
+    assert abs(smoothed / plain - 1) > 0.004
+
+
+def test_the_average_is_kerass_for_the_weights_and_holds_the_statistics(images):
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Flatten(), keras.layers.BatchNormalization(), keras.layers.Dense(4)]
+    model = keras.Sequential([keras.Input((32, 32, 3)), *layers, keras.layers.Softmax()])
+    # Keras's own average of what an optimizer moves, for the same steps.
+    optimizer = keras.optimizers.SGD(0.001, use_ema=True, ema_momentum=0.8)
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    first, statistics = [], []
+    averager = callbacks.AverageWeights(0.8, steps_at_once=1)
+    seen = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: (
+            statistics.append(np.asarray(model.weights[2])),
+            first.append([np.asarray(weight) for weight in model.trainable_variables]),
+        ),
+        on_test_begin=lambda logs: judged.extend(np.asarray(w) for w in model.weights),
+    )
+    judged = []
+    x = images.images / 255
+    model.fit(
+        x, images.labels, batch_size=10, epochs=1, verbose=0, shuffle=False,
+        validation_data=(x, images.labels), callbacks=[averager, seen],
+    )  # fmt: skip
+    # Keras's begins with the weights after the first step, which so count more than the others.
+    kept = 0.8**10
+    for variable, start, theirs in zip(
+        model.trainable_variables, first[0], optimizer._model_variables_moving_average, strict=True
+    ):
+        [ours] = [w for w, v in zip(judged, model.weights, strict=True) if v is variable]
+        wanted = (np.asarray(theirs) - kept * start) / (1 - kept)
+        np.testing.assert_allclose(ours, wanted, rtol=1e-3, atol=1e-5)
+    mean = judged[2]
+    wanted = (
+        sum(0.8 ** (9 - step) * each for step, each in enumerate(statistics)) * 0.2 / (1 - kept)
+    )
+    np.testing.assert_allclose(mean, wanted, rtol=1e-4, atol=1e-6)
+    # Training goes on from the weights themselves.
+    assert np.abs(np.asarray(model.weights[2]) - statistics[-1]).max() == 0
+
+
+def test_the_average_is_what_is_kept(images):
+    changes = {"optimizer.learning_rate": 0.01, "training.average": 0.9, "training.epochs": 3}
+    result = fit(images, **changes)
+    probabilities = training.predict(result.model, images.images.astype(np.float32))
+    reached = (probabilities.argmax(1) == images.labels).mean()
+    assert reached == pytest.approx(result.best_val_accuracy, abs=1e-6)
+    plain = fit(images, **{**changes, "training.average": 0.0})
+    assert plain.history[0]["train_loss"] == pytest.approx(result.history[0]["train_loss"], 1e-3)
+    # All 7 steps of an epoch are one execution, so the first average is the weights themselves.
+    assert plain.history[1]["val_loss"] != pytest.approx(result.history[1]["val_loss"], 1e-3)
 
 
 def test_images_are_read_from_a_mapped_file_in_place(images, tmp_path):

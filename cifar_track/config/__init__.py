@@ -7,6 +7,17 @@ from cifar_track.config.architectures import (
 )
 from cifar_track.config.checks import CifarTrackError, nearest
 from cifar_track.config.datasets import DATASETS, DatasetInfo
+from cifar_track.config.fit import (
+    OPTIMIZERS,
+    PRECISIONS,
+    SCHEDULES,
+    VIEWS,
+    Augmentation,
+    Optimizer,
+    Prediction,
+    Schedule,
+    Training,
+)
 from cifar_track.config.metrics import (
     CLASS_FIGURES,
     FIRST_CLASSES,
@@ -27,21 +38,16 @@ from cifar_track.config.pages import (
 )
 from cifar_track.config.settings import (
     OBJECTIVES,
-    OPTIMIZERS,
-    PRECISIONS,
     SELECTIONS,
     TUNERS,
-    Augmentation,
     Choice,
     Data,
     Experiment,
     FloatRange,
     IntRange,
     Model,
-    Optimizer,
     Range,
     Search,
-    Training,
 )
 from cifar_track.config.values import Value, typed
 
@@ -54,8 +60,10 @@ __all__ = [
     "OBJECTIVES",
     "OPTIMIZERS",
     "PRECISIONS",
+    "SCHEDULES",
     "SELECTIONS",
     "TUNERS",
+    "VIEWS",
     "Augmentation",
     "Choice",
     "CifarTrackError",
@@ -68,7 +76,9 @@ __all__ = [
     "MetricInfo",
     "Model",
     "Optimizer",
+    "Prediction",
     "Range",
+    "Schedule",
     "Search",
     "Training",
     "Value",

@@ -13,10 +13,17 @@ class CifarTrackError(Exception):
 
 def nearest(name: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
     """`; did you mean 'x'?`, or the whole list where nothing is near; for the end of an error."""
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    matches = [full for full in known if _initials(full) == name]  # `optimizer.lr`
+    matches = matches or difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     if not matches:  # a last part alone, such as `epochs` for `training.epochs`
         matches = [full for full in known if full.rpartition(".")[2] == name][:1]
     return f"; did you mean {matches[0]!r}?" if matches else f"; expected one of {', '.join(known)}"
+
+
+def _initials(name: str) -> str:
+    """A dotted name with the initials of its last part, `optimizer.lr` of the learning rate's."""
+    section, dot, last = name.rpartition(".")
+    return section + dot + "".join(word[:1] for word in last.split("_"))
 
 
 def require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 from cifar_track.config.architectures import architecture_settings, complete_model
 from cifar_track.config.checks import CifarTrackError, nearest
-from cifar_track.config.settings import Experiment, Model, Search, Section
+from cifar_track.config.section import Section
+from cifar_track.config.settings import Experiment, Model, Search
 from cifar_track.config.values import Value, typed
 
 EXPERIMENTS_DIRECTORY = Path(__file__).resolve().parents[2] / "experiments"

@@ -5,35 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeAlias, get_type_hints
+from typing import Any, TypeAlias
 
 from cifar_track.config.checks import require, require_choice
 from cifar_track.config.datasets import DATASETS
-from cifar_track.config.values import EXPECTED, Value, typed
+from cifar_track.config.fit import Augmentation, Optimizer, Prediction, Schedule, Training
+from cifar_track.config.section import Section
+from cifar_track.config.values import Value
 
 SELECTIONS = ("validation", "test")
-PRECISIONS = ("auto", "float32", "bfloat16")
-OPTIMIZERS = ("adam", "sgd")
 TUNERS = ("random", "hyperband", "bayesian", "grid")
 OBJECTIVES = ("val_accuracy", "val_loss")
 TRIAL_AUGMENTATIONS = ("page", "none")
 REFITS = ("anew", "continue", "none")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """Settings that are of the types that their annotations say, or are refused."""
-
-    types: ClassVar[Mapping[str, type]]  # of each setting, in the order of the fields
-
-    def __init_subclass__(cls) -> None:
-        hints = get_type_hints(cls)
-        cls.types = {name: kind for name, kind in hints.items() if kind in EXPECTED}
-
-    def __post_init__(self) -> None:
-        for name, kind in self.types.items():
-            value = typed(getattr(self, name), kind, name=f"{type(self).__name__.lower()}.{name}")
-            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,28 +45,6 @@ class Data(Section):
         require("data.split_seed", self.split_seed, at_least=0, below=2**31)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Augmentation(Section):
-    """The ranges of the random transform of a training image; all zero is none at all.
-
-    Rotation in degrees either way, shifts as a fraction of the side either way, zoom as a
-    fraction either way and drawn for each axis apart, as Keras's `ImageDataGenerator` has them.
-    """
-
-    rotation: float = 0.0
-    width_shift: float = 0.0
-    height_shift: float = 0.0
-    zoom: float = 0.0
-    horizontal_flip: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require("augmentation.rotation", self.rotation, at_least=0, at_most=180)
-        for name in ("width_shift", "height_shift"):
-            require(f"augmentation.{name}", getattr(self, name), at_least=0, at_most=1)
-        require("augmentation.zoom", self.zoom, at_least=0, below=1)
-
-
 @dataclass(frozen=True, init=False)
 class Model:
     """The name of an architecture (a file in `cifar_track/models`) and its settings.
@@ -100,39 +62,6 @@ class Model:
     def __reduce__(self) -> tuple[Any, ...]:
         # A mapping proxy cannot be pickled, and trials run in processes of their own.
         return _restore_model, (self.architecture, dict(self.settings))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Optimizer(Section):
-    """The optimizer; momentum is used by SGD alone."""
-
-    name: str = "adam"
-    learning_rate: float = 0.001
-    momentum: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_choice("optimizer.name", self.name, OPTIMIZERS)
-        require("optimizer.learning_rate", self.learning_rate, above=0)
-        require("optimizer.momentum", self.momentum, at_least=0, below=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training(Section):
-    """How long, in what batches, with what arithmetic and from which seed (0 is a seed)."""
-
-    epochs: int = 20
-    batch_size: int = 64
-    seed: int = 0
-    deterministic: bool = False
-    precision: str = "auto"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require("training.epochs", self.epochs, at_least=1)
-        require("training.batch_size", self.batch_size, at_least=1)
-        require("training.seed", self.seed, at_least=0, below=2**31)
-        require_choice("training.precision", self.precision, PRECISIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +134,9 @@ class Experiment:
     augmentation: Augmentation
     model: Model
     optimizer: Optimizer
+    schedule: Schedule = field(default_factory=Schedule)
     training: Training
+    prediction: Prediction = field(default_factory=Prediction)
     search: Search | None = None
 
 

@@ -10,9 +10,14 @@ from cifar_track import environment
 environment.load_keras()  # before anything reads its settings
 
 import keras  # noqa: E402
+import numpy as np  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
 
 from cifar_track.config import Model, complete_model  # noqa: E402
 from cifar_track.models import layers  # noqa: E402
+
+# Height, width and channels of what is served.
+IMAGE_SHAPE = (32, 32, 3)
 
 
 def build(model: Model, *, classes: int, seed: int, precision: str) -> keras.Model:
@@ -63,17 +68,32 @@ def with_log_probabilities(model: keras.Model) -> keras.Model:
     return logarithmic
 
 
-def for_serving(model: keras.Model) -> keras.Model:
+def adapt(network: keras.Model, model: Model, images: NDArray[np.uint8]) -> None:
+    """Let an architecture that learns something of its images before training do so.
+
+    Args:
+        network: what `build` gave.
+        model: the architecture; if its file has an `adapt`, that is called.
+        images: the training images, uint8 (N, 32, 32, 3).
+    """
+    architecture = importlib.import_module(f"cifar_track.models.{model.architecture}")
+    if hasattr(architecture, "adapt"):
+        architecture.adapt(network, images)
+
+
+def for_serving(model: keras.Model, *, views: int = 1) -> keras.Model:
     """The same network as it is saved: raw images in, standard Keras layers only, float32.
 
     Args:
         model: what `build` gave, trained or not.
+        views: over how many looks at an image its answers are averaged, as `config.Prediction`
+            has them.
 
     Returns:
         A network of its own, with equal weights, from uint8 (N, 32, 32, 3) to float32
         (N, classes), that loads where this package is not installed.
     """
-    images = keras.Input(model.input_shape[1:], dtype="uint8", name="images")
+    images = keras.Input(IMAGE_SHAPE, dtype="uint8", name="images")
     served = keras.models.clone_model(
         # Without what it was compiled with, which only training wants and which is not Keras's own.
         keras.Model(model.input, model.output, name=model.name),
@@ -81,4 +101,24 @@ def for_serving(model: keras.Model) -> keras.Model:
         clone_function=layers.as_standard_layer,
     )
     served.set_weights(model.get_weights())
-    return served
+    return served if views == 1 else _averaged(served, views)
+
+
+def _averaged(served: keras.Model, views: int) -> keras.Model:
+    """The mean of a served network's logarithms over 2 or 6 views, and a softmax of that."""
+    average = keras.layers.Average
+    network = with_log_probabilities(served)
+    images = keras.Input(IMAGE_SHAPE, dtype="uint8", name="images")
+
+    def both_sides(pixels: keras.KerasTensor) -> list[keras.KerasTensor]:
+        return [network(pixels), network(keras.ops.flip(pixels, axis=2))]
+
+    answers = both_sides(images)
+    if views == 6:
+        wider = keras.ops.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+        shifted = []
+        for cut in ((0, 2), (2, 0)):
+            shifted += both_sides(keras.layers.Cropping2D((cut, cut))(wider))
+        answers = [average()(answers), average()(shifted)]
+    outputs = keras.layers.Activation("softmax", name="mean")(average()(answers))
+    return keras.Model(images, outputs, name=served.name)

@@ -34,8 +34,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         with_batch_statistics = bool(training) and self.trainable
         normalized, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
-            scale=tf.convert_to_tensor(self.gamma),
-            offset=tf.convert_to_tensor(self.beta),
+            scale=self._of_channels(self.gamma, inputs, otherwise=1.0),
+            offset=self._of_channels(self.beta, inputs, otherwise=0.0),
             mean=[] if with_batch_statistics else tf.convert_to_tensor(self.moving_mean),
             variance=[] if with_batch_statistics else tf.convert_to_tensor(self.moving_variance),
             epsilon=self.epsilon,
@@ -53,13 +53,18 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return (
             len(inputs.shape) == 4
             and self.axis in (-1, 3)
-            and self.scale
-            and self.center
             and mask is None
             and not self.synchronized
             and self.epsilon >= _SMALLEST_FUSED_EPSILON
             and inputs.dtype in (tf.float32, tf.bfloat16, tf.float16)
         )
+
+    def _of_channels(
+        self, variable: keras.Variable | None, inputs: tf.Tensor, *, otherwise: float
+    ) -> tf.Tensor:
+        if variable is not None:
+            return tf.convert_to_tensor(variable)
+        return tf.fill([inputs.shape[-1]], otherwise)
 
     def _move(self, moving: keras.Variable, batch: tf.Tensor) -> None:
         batch = tf.cast(batch, moving.dtype)

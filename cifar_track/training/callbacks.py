@@ -1,4 +1,4 @@
-"""What watches a fit: its best epoch, and losses that are no numbers."""
+"""What watches a fit: its best epoch, the average of its weights, and whether it has diverged."""
 
 from __future__ import annotations
 
@@ -7,11 +7,22 @@ from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from cifar_track.config import CifarTrackError
 
 EpochListener = Callable[[int, Mapping[str, float]], None]
+
+# The name of the loss without label smoothing, where that is not the loss itself.
+CROSS_ENTROPY = "cross_entropy"
+
+# Guessing costs log(classes), 4.6 nats for 100. Validation may be far worse than that for an epoch,
+# while the statistics of normalisation lag behind; training as a whole not.
+REASONABLE_LOSS = 100.0
+# A product of two such weights' sums still fits a float32.
+REASONABLE_WEIGHT = 1e8
+TO_DO = "a lower optimizer.learning_rate may help"
 
 
 class BestEpoch(keras.callbacks.Callback):
@@ -25,12 +36,12 @@ class BestEpoch(keras.callbacks.Callback):
         self.weights: list[NDArray[np.float32]] = []
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Take the epoch's metrics, and its weights where it is the best so far."""
+        """Note the metrics of epoch `epoch`, from 0, and its weights if it is the best so far."""
         logs = logs or {}
         metrics = {
             "train_loss": float(logs["loss"]),
             "train_accuracy": float(logs["accuracy"]),
-            "val_loss": float(logs["val_loss"]),
+            "val_loss": float(logs.get(f"val_{CROSS_ENTROPY}", logs["val_loss"])),
             "val_accuracy": float(logs["val_accuracy"]),
         }
         self.history.append(metrics)
@@ -41,23 +52,84 @@ class BestEpoch(keras.callbacks.Callback):
         self.on_epoch(epoch + 1, metrics)
 
 
-class StopAtNaN(keras.callbacks.Callback):
-    """Ends a fit whose loss is no number any more, rather than let it run to its last epoch."""
+class StopDiverged(keras.callbacks.Callback):
+    """Ends a fit whose loss or weights are no numbers, or beyond reason, and says when."""
 
     def __init__(self, steps_at_once: int) -> None:
         super().__init__()
         self.steps_at_once = steps_at_once
 
     def on_epoch_begin(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002
-        """Count the epoch."""
+        """Note which epoch it is."""
         self.epoch = epoch + 1
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Refuse a loss that is no number."""
-        if not math.isfinite(float((logs or {}).get("loss", 0.0))):
+        """Look at the mean loss of the epoch so far, after each execution of a few steps."""
+        loss = float((logs or {}).get("loss", 0.0))
+        if not math.isfinite(loss):
             first, last = batch + 2 - self.steps_at_once, batch + 1
             steps = f"step {last}" if first == last else f"steps {first} to {last}"
             raise CifarTrackError(
-                f"the loss became {(logs or {})['loss']} in epoch {self.epoch}, {steps}; "
-                "expected a number; a lower optimizer.learning_rate may help"
+                f"the loss became {loss} in epoch {self.epoch}, {steps}; expected a number; {TO_DO}"
             )
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Look at the epoch's losses and at every weight."""
+        logs = logs or {}
+        for name, most in (("loss", REASONABLE_LOSS), ("val_loss", math.inf)):
+            if not logs.get(name, 0.0) <= most or math.isinf(logs.get(name, 0.0)):
+                raise CifarTrackError(
+                    f"the {name.replace('_', ' ')} is {logs[name]:.4g} after epoch {epoch + 1}; "
+                    f"expected a number, and of training one below {REASONABLE_LOSS:g}; {TO_DO}"
+                )
+        for weight in self.model.weights:
+            largest = float(np.abs(np.asarray(weight)).max(initial=0.0))
+            if not largest <= REASONABLE_WEIGHT and "seed" not in weight.path:
+                raise CifarTrackError(
+                    f"the weight {weight.path} reached {largest:.4g} in epoch {epoch + 1}; "
+                    f"expected at most {REASONABLE_WEIGHT:g}; {TO_DO}"
+                )
+
+
+class AverageWeights(keras.callbacks.Callback):
+    """Keeps a moving average of all weights, which takes their place whenever they are judged.
+
+    Keras's optimizers average too, but only what they move themselves, so that the statistics of
+    normalisation would be those of other weights. Here these are averaged alike. The first steps
+    count more, so that nothing of the initial weights is left (Kingma and Ba 2014, section 7.2).
+    """
+
+    def __init__(self, momentum: float, steps_at_once: int) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.steps_at_once = steps_at_once
+
+    def on_train_begin(self, logs: object = None) -> None:  # noqa: ARG002
+        """Begin with nothing averaged."""
+        floating = [w for w in self.model.weights if w.dtype.startswith(("float", "bfloat"))]
+        self.weights = [weight.value for weight in floating]
+        self.sums = [tf.Variable(tf.zeros_like(weight)) for weight in self.weights]
+        self.kept = [tf.Variable(tf.zeros_like(weight)) for weight in self.weights]
+        self.share = 0.0
+        self._add = tf.function(self._add_weights, autograph=False)
+
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:  # noqa: ARG002
+        """Add the weights as they are after an execution of a few steps."""
+        momentum = self.momentum**self.steps_at_once
+        self._add(tf.constant(momentum))
+        self.share = momentum * self.share + 1 - momentum
+
+    def on_test_begin(self, logs: object = None) -> None:  # noqa: ARG002
+        """Put the average in the place of the weights."""
+        for weight, total, kept in zip(self.weights, self.sums, self.kept, strict=True):
+            kept.assign(weight)
+            weight.assign(total / self.share)
+
+    def on_epoch_end(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002
+        """Put the weights back, once whoever keeps the best has seen the average."""
+        for weight, kept in zip(self.weights, self.kept, strict=True):
+            weight.assign(kept)
+
+    def _add_weights(self, momentum: tf.Tensor) -> None:
+        for weight, total in zip(self.weights, self.sums, strict=True):
+            total.assign(momentum * total + (1 - momentum) * weight)

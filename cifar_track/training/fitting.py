@@ -14,12 +14,23 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from cifar_track import models
-from cifar_track.config import Experiment
+from cifar_track.config import Experiment, Training
 from cifar_track.data import Images
 from cifar_track.optimizers import build_optimizer
 from cifar_track.seeds import Purpose, derived_seed
-from cifar_track.training.batches import PREDICTION_BATCH, training_batches, validation_batches
-from cifar_track.training.callbacks import BestEpoch, EpochListener, StopAtNaN
+from cifar_track.training.batches import (
+    PREDICTION_BATCH,
+    side_in_epoch,
+    training_batches,
+    validation_batches,
+)
+from cifar_track.training.callbacks import (
+    CROSS_ENTROPY,
+    AverageWeights,
+    BestEpoch,
+    EpochListener,
+    StopDiverged,
+)
 from cifar_track.training.precision import resolve_precision
 
 # TensorFlow comes back to Python, which costs 1 ms, after so many steps: a signal and a loss that
@@ -81,19 +92,27 @@ def fit(
         CifarTrackError: the loss stopped being a number.
     """
     model = model or build_model(experiment, classes=classes)
+    models.adapt(model, experiment.model, train.images)
     if initial_weights is not None:
         model.load_weights(initial_weights)
     settings = experiment.training
     steps = math.ceil(len(train) / settings.batch_size)
     steps_at_once = 1 if model.count_params() > LARGE_NETWORK else _steps_at_once(steps)
+    shares_of = classes if _wants_shares(experiment) else None
     model.compile(
-        optimizer=build_optimizer(experiment.optimizer),
-        loss=keras.losses.SparseCategoricalCrossentropy(),
-        metrics=["accuracy"],
+        optimizer=build_optimizer(
+            experiment.optimizer, experiment.schedule, steps=steps * settings.epochs
+        ),
+        loss=_loss(settings, shares_of=shares_of),
+        metrics=_metrics(shares_of=shares_of),
         # XLA makes a step five times slower on a CPU.
         jit_compile=bool(tf.config.list_physical_devices("GPU")),
         steps_per_execution=steps_at_once,
     )
+
+    def side_of(epoch: int) -> int:
+        return side_in_epoch(settings, epoch, own=train.images.shape[1])
+
     keeper = BestEpoch(on_epoch)
     wall, cpu = time.perf_counter(), time.process_time()
     model.fit(
@@ -102,11 +121,17 @@ def fit(
             experiment.augmentation,
             batch_size=settings.batch_size,
             seed=settings.seed,
+            side_of=side_of if settings.first_side else None,
+            shares_of=shares_of,
         ),
         steps_per_epoch=steps,
         epochs=settings.epochs,
-        validation_data=validation_batches(validation),
-        callbacks=[StopAtNaN(steps_at_once), keeper],
+        validation_data=validation_batches(validation, shares_of=shares_of),
+        callbacks=[
+            StopDiverged(steps_at_once),
+            keeper,
+            *([AverageWeights(settings.average, steps_at_once)] if settings.average else []),
+        ],
         shuffle=False,  # the pipeline shuffles
         verbose=0,
     )
@@ -140,6 +165,24 @@ def build_model(experiment: Experiment, *, classes: int) -> keras.Model:
         seed=derived_seed(settings.seed, Purpose.WEIGHTS),
         precision=resolve_precision(settings),
     )
+
+
+def _wants_shares(experiment: Experiment) -> bool:
+    """Whether a label is more than the number of a class, which is what costs nothing."""
+    return experiment.augmentation.mixes_labels or experiment.training.label_smoothing > 0
+
+
+def _loss(settings: Training, *, shares_of: int | None) -> keras.losses.Loss:
+    if shares_of is None:
+        return keras.losses.SparseCategoricalCrossentropy()
+    return keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
+
+
+def _metrics(*, shares_of: int | None) -> list[str | keras.metrics.Metric]:
+    if shares_of is None:
+        return ["accuracy"]
+    # So that a validation loss means the same on every page.
+    return ["accuracy", keras.metrics.CategoricalCrossentropy(name=CROSS_ENTROPY)]
 
 
 def _steps_at_once(steps: int) -> int:

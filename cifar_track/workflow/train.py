@@ -167,7 +167,7 @@ def _fit_and_log(
         model=model,
         initial_weights=initial_weights,
     )
-    served = models.for_serving(fit.model)
+    served = models.for_serving(fit.model, views=experiment.prediction.views)
     test = data.load_test()
     logarithms = training.predict(models.with_log_probabilities(served), test.images)
     evaluation = evaluate(

@@ -1,4 +1,4 @@
-"""Random transforms of a batch of images."""
+"""Rotation, zoom, shift and flip of each image in one resampling."""
 
 from __future__ import annotations
 
@@ -6,43 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar_track.config import Augmentation
-
 # One image is too small to share; its threads would only wait for one another.
 cv2.setNumThreads(1)
-
-
-def augment(
-    images: NDArray[np.uint8], settings: Augmentation, *, rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """Flip, rotate, zoom and shift every image by amounts of its own, in one resampling.
-
-    The ranges, the order and the filling are those of Keras's `ImageDataGenerator`: zoom about
-    the centre, shift, rotation, then the flip; bilinear; pixels from outside take the nearest
-    edge's colour. It resamples once where separate layers would resample four times.
-
-    Args:
-        images: uint8 (N, H, W, 3).
-        settings: the ranges.
-        rng: what the amounts are drawn from; in the same state it gives the same images.
-
-    Returns:
-        float32 (N, H, W, 3) in 0..255.
-    """
-    if settings == Augmentation():
-        return images.astype(np.float32)
-    count, height, width, _ = images.shape
-    rotation, shift_y, shift_x, zoom_y, zoom_x, side = rng.uniform(-1.0, 1.0, (6, count))
-    transforms = affine_transforms(
-        rotation=rotation * np.radians(settings.rotation),
-        shift_y=shift_y * settings.height_shift * height,
-        shift_x=shift_x * settings.width_shift * width,
-        zoom_y=1.0 + zoom_y * settings.zoom,
-        zoom_x=1.0 + zoom_x * settings.zoom,
-        flip=np.where(settings.horizontal_flip & (side < 0.0), -1.0, 1.0),
-        size=(height, width),
-    )
-    return resample(images, transforms)
 
 
 def affine_transforms(
