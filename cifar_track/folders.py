@@ -56,6 +56,21 @@ def require_state_directory() -> Path:
     return folder
 
 
+def require_output(folder: Path | None) -> None:
+    """Find out whether a folder that a person named, if any, takes files, before there are any.
+
+    Raises:
+        CifarTrackError: it doesn't.
+    """
+    try:
+        if folder is not None:
+            require_writable(folder)
+    except OSError as error:
+        raise CifarTrackError(
+            f"the folder {folder} can't be written ({error.strerror or error}); give another"
+        ) from error
+
+
 def require_writable(folder: Path) -> None:
     """Make a folder if it is not there, and put a file into it for a moment.
 

@@ -144,6 +144,14 @@ class TestVerbs:
         )
         assert workflow.asked[0][1][1] == {"training.batch_size": "8"}
 
+    def test_a_tilde_is_the_home_folder(self, workflow, monkeypatch, tmp_path):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        assert cli.run(["main", "--data_dir=~/data"]) == 0
+        assert cli.run(["compare", "--output=~/comparison"]) == 0
+        (_, _, main), (_, _, compare) = workflow.asked
+        assert main["data_dir"] == tmp_path / "data"
+        assert compare["output"] == tmp_path / "comparison"
+
 
 class TestShortcuts:
     def test_each_is_a_setting_of_a_page(self):

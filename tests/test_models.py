@@ -351,3 +351,23 @@ def test_what_is_read_is_what_python_calls_by():
         for setting, (kind, default) in read.items():
             assert signature[setting].annotation is kind
             assert signature[setting].default in (default, inspect.Parameter.empty)
+
+
+def test_a_weights_file_that_is_not_to_be_had_is_one_line(
+    monkeypatch, open_folder, as_somebody_else
+):
+    monkeypatch.setenv("HOME", str(open_folder))
+    (open_folder / "locked").mkdir()
+    for name in ("mine.weights.h5", "locked/inner.weights.h5"):
+        (open_folder / name).write_bytes(b"x")
+    (open_folder / "mine.weights.h5").chmod(0o000)
+    (open_folder / "locked").chmod(0o000)
+    settings = {"preprocessing": "none", "image_size": 32}
+    for weights, told in (
+        ("~/mine.weights.h5", f"{open_folder}/mine.weights.h5 can't be read by this user"),
+        ("~/locked/inner.weights.h5", "does not exist"),
+        ("~/absent.weights.h5", f"{open_folder}/absent.weights.h5 does not exist"),
+    ):
+        page = Model("resnet50", weights=weights, **settings)
+        with as_somebody_else(), pytest.raises(CifarTrackError, match=told):
+            models.build(page, classes=100, seed=0, precision="float32")

@@ -171,6 +171,11 @@ class TestReadme:
                 assert run_entry_point(given["entry_point"], parameters) == 0, command
             elif words[:3] == ["python", "-m", "cifar_track"]:
                 assert cli.run(words[3:]) == 0, command
+            elif words[:2] == [".uv/bin/uv", "sync"]:
+                assert (
+                    words[words.index("--extra") + 1]
+                    in PYPROJECT["project"]["optional-dependencies"]
+                )
             elif words[:2] == ["python", "-m"]:
                 assert_benchmark_takes(words[2], words[3:])
             else:

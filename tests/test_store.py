@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import shlex
 import shutil
-import signal
 import socket
 import sqlite3
 import subprocess
@@ -234,7 +233,7 @@ def test_a_kill_while_the_tables_are_made_leaves_a_store_that_opens(elsewhere, m
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload([__name__, "mlflow.store.tracking.sqlalchemy_store"])
     whole = None
-    for attempt in range(10):
+    for attempt in range(6):
         folder = elsewhere / str(attempt)
         folder.mkdir()
         opening = processes.Event()
@@ -246,8 +245,8 @@ def test_a_kill_while_the_tables_are_made_leaves_a_store_that_opens(elsewhere, m
             one.join(120)
             whole = time.monotonic() - began
             continue
-        time.sleep(whole * attempt / 10)
-        os.kill(one.pid, signal.SIGKILL)
+        time.sleep(whole * attempt / 6)
+        one.kill()
         one.join(30)
         with sqlite3.connect(folder / "mlflow.db") as connection:
             tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]

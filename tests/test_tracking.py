@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import importlib
 import json
 import logging
@@ -280,6 +281,23 @@ def test_tags_say_what_the_run_is_and_who_works_on_it(sqlite_store):
     assert tags["cifar_track.host"] == socket.gethostname()
     assert process.is_alive(tags)
     assert len(tags["mine"]) <= 6000
+
+
+def test_tags_say_by_what_the_figures_were_made(sqlite_store, monkeypatch):
+    secret = ["python", "-m", "cifar_track", "train", "--x=http://me:secret@host", "a b"]
+    monkeypatch.setattr(sys, "orig_argv", secret)
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")
+    with start() as run:
+        child = run.child(0, {"units": 32})
+        child.finish("completed")
+    for tags in (read(run.id).data.tags, read(child.id).data.tags):
+        assert tags["cifar_track.command"] == (
+            "python -m cifar_track train --x=http://me:***@host 'a b'"
+        )
+        lock = hashlib.sha256((REPOSITORY / "uv.lock").read_bytes()).hexdigest()
+        assert tags["cifar_track.lock"] == lock[:16]
+        assert tags["cifar_track.processor"].endswith(" cores")
+    assert read(run.id).data.tags["cifar_track.threads"] == "3"
 
 
 def test_parameters_are_the_page_as_override_reads_it_back(sqlite_store):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cifar_track.cli.options import DATASET
+from cifar_track.cli.options import DATASET, ExpandedPath
 
 
 @click.command("compare")
@@ -19,7 +19,7 @@ from cifar_track.cli.options import DATASET
 @DATASET
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=ExpandedPath(file_okay=False),
     help="Folder for a copy of the comparison.  [default: none, it is logged to MLflow]",
 )
 def compare(*, runs: str, dataset: str, output: Path | None) -> None:

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
-from cifar_track import config
+from cifar_track import config, folders
+
+
+class ExpandedPath(click.Path):
+    """A path whose `~` is the home folder, also in `--option=~/x`, where no shell sees it."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Path:
+        """The path, expanded before it is looked at."""
+        expanded = folders.expanded(Path(value))
+        return Path(str(super().convert(expanded, param, ctx)))
+
 
 DATASET = click.option(
     "--dataset",
@@ -17,7 +33,7 @@ DATASET = click.option(
 )
 DATA_DIRECTORY = click.option(
     "--data_dir",
-    type=click.Path(path_type=Path),
+    type=ExpandedPath(),
     help="Folder with CIFAR-100, as its files or its archive.  [default: CIFAR100_DIR, the caches "
     "of this program and of Keras, then a download]",
 )

@@ -9,6 +9,7 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
+from cifar_track import folders
 from cifar_track.config import CifarTrackError, nearest
 from cifar_track.models.layers import as_fast_layer
 
@@ -45,10 +46,8 @@ def build(*, classes: int, weights: str, preprocessing: str, image_size: int) ->
         raise CifarTrackError(
             f"model.image_size={image_size} is out of range; expected 32 to 1024 pixels"
         )
-    if weights not in ("imagenet", "none") and not Path(weights).is_file():
-        raise CifarTrackError(
-            f"weights file {weights} does not exist; expected imagenet, none or a path"
-        )
+    if weights not in ("imagenet", "none"):
+        weights = str(_require_file(folders.expanded(Path(weights))))
 
     # What can't be had is found before anything is built.
     shape = (image_size, image_size, 3)
@@ -71,6 +70,16 @@ def build(*, classes: int, weights: str, preprocessing: str, image_size: int) ->
     x = layers.GlobalAveragePooling2D(name="average")(fast.output)
     outputs = layers.Dense(classes, activation="softmax", dtype="float32", name="classes")(x)
     return keras.Model(fast.inputs[0], outputs, name="resnet50")
+
+
+def _require_file(path: Path) -> Path:
+    if not folders.is_file(path):
+        raise CifarTrackError(
+            f"weights file {path} does not exist; expected imagenet, none or a path"
+        )
+    if not folders.is_readable(path):
+        raise CifarTrackError(f"weights file {path} can't be read by this user; allow it")
+    return path
 
 
 def _load_weights(weights: str, shape: tuple[int, int, int]) -> list[NDArray[np.float32]]:

@@ -10,6 +10,7 @@ from cifar_track.tracking.queries import (
     load_result,
     newest_of_each_iteration,
 )
+from cifar_track.tracking.relocation import Relocation, find_relocation, relocate
 from cifar_track.tracking.runs import ChildRun, Run
 from cifar_track.tracking.start import start_run
 from cifar_track.tracking.store import compare_url, open_store, run_url, ui_address, ui_command
@@ -19,11 +20,13 @@ __all__ = [
     "Abandoned",
     "ChildRun",
     "FinishedRun",
+    "Relocation",
     "Run",
     "Transfer",
     "compare_url",
     "find_abandoned",
     "find_child",
+    "find_relocation",
     "find_resumable",
     "find_runs",
     "load_result",
@@ -31,6 +34,7 @@ __all__ = [
     "move_runs",
     "newest_of_each_iteration",
     "open_store",
+    "relocate",
     "run_url",
     "start_run",
     "ui_address",

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
+import hashlib
 import os
+import platform
+import shlex
 import socket
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
 
 import cifar_track
+from cifar_track.addresses import shown
 from cifar_track.tracking import tag
 
 PROJECT_DIRECTORY = Path(cifar_track.__file__).resolve().parent.parent
+
+LONGEST_TAG = 5000  # characters; MLflow takes 8,000
 
 # The kernel counts a process's start in ticks of 10 ms since boot, and the boot's own moment
 # moves a little when the clock is set.
@@ -28,6 +36,21 @@ def identity_tags() -> dict[str, str]:
         tag.PID: str(os.getpid()),
         tag.PROCESS_STARTED: f"{psutil.Process().create_time():.2f}",
     }
+
+
+def machine_tags() -> dict[str, str]:
+    """Tags of what a figure may depend on beside the settings: command, processor, packages."""
+    command = shlex.join([Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]])
+    tags = {
+        tag.COMMAND: shown(command)[:LONGEST_TAG],
+        # TensorFlow reads the variable; without it, it takes every core.
+        tag.THREADS: os.environ.get("TF_NUM_INTRAOP_THREADS") or str(_usable_cores()),
+        tag.PROCESSOR: f"{_processor()}, {_usable_cores()} cores",
+    }
+    lock = PROJECT_DIRECTORY / "uv.lock"
+    if lock.is_file():
+        tags[tag.LOCK] = hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
+    return tags
 
 
 def is_on_this_host(tags: Mapping[str, str]) -> bool:
@@ -75,6 +98,23 @@ def user_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user need not have a name
         return "unknown"
+
+
+def _usable_cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        return os.cpu_count() or 1
+
+
+def _processor() -> str:
+    """The processor's name as its maker gives it, as far as the system tells."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine() or "unknown"
 
 
 def _git(directory: Path, *arguments: str) -> str | None:

@@ -17,6 +17,7 @@ from cifar_track.addresses import shown
 from cifar_track.config import CifarTrackError
 from cifar_track.tracking import store, tag
 from cifar_track.tracking.process import is_alive, is_on_this_host
+from cifar_track.tracking.relocation import missing_files
 
 if TYPE_CHECKING:
     from cifar_track.comparison import RunResult
@@ -131,9 +132,9 @@ def load_result(run_id: str) -> RunResult:
         try:
             path = Path(client.download_artifacts(run_id, "evaluation", folder))
         except (MlflowException, OSError) as error:
+            reason = missing_files(run.info.artifact_uri) or f"its status is {run.info.status}"
             raise CifarTrackError(
-                f"run {run_id} ({run.info.run_name}) holds no evaluation; "
-                f"its status is {run.info.status}"
+                f"run {run_id} ({run.info.run_name}) holds no evaluation; {reason}"
             ) from error
         per_class = _read_per_class(path / "per_class.csv")
         labels, predictions = _read_predictions(path / "predictions.npz")

@@ -11,7 +11,7 @@ import cifar_track
 from cifar_track import interrupts
 from cifar_track.config import Experiment
 from cifar_track.tracking import launcher, store, tag
-from cifar_track.tracking.process import git_tags, identity_tags
+from cifar_track.tracking.process import git_tags, identity_tags, machine_tags
 from cifar_track.tracking.runs import Run
 from cifar_track.tracking.writer import MetricWriter
 
@@ -61,6 +61,7 @@ def start_run(
         tag.VERSION: cifar_track.__version__,
         **({} if experiment is None else _experiment_tags(experiment)),
         **git_tags(),
+        **machine_tags(),
         **identity_tags(),
         **(tags or {}),
     }

@@ -14,6 +14,12 @@ DATASET = "cifar_track.dataset"
 VERSION = "cifar_track.version"
 UNCOMMITTED_CHANGES = "cifar_track.uncommitted_changes"
 
+# With what it works.
+COMMAND = "cifar_track.command"
+THREADS = "cifar_track.threads"
+PROCESSOR = "cifar_track.processor"
+LOCK = "cifar_track.lock"
+
 # Who works on it.
 HOST = "cifar_track.host"
 PID = "cifar_track.pid"
@@ -60,6 +66,9 @@ INHERITED = (
     PROTOCOL,
     DATASET,
     VERSION,
+    COMMAND,
+    PROCESSOR,
+    LOCK,
     MLFLOW_USER,
     MLFLOW_SOURCE_NAME,
     MLFLOW_SOURCE_TYPE,

@@ -2,7 +2,7 @@
 
 from cifar_track.training.batches import PREDICTION_BATCH, training_batches, validation_batches
 from cifar_track.training.callbacks import EpochListener
-from cifar_track.training.fitting import Fit, build_model, fit, predict
+from cifar_track.training.fitting import Fit, build_model, check_model, fit, predict
 from cifar_track.training.precision import resolve_precision
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "EpochListener",
     "Fit",
     "build_model",
+    "check_model",
     "fit",
     "predict",
     "resolve_precision",

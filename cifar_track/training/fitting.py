@@ -194,6 +194,22 @@ def _steps_at_once(steps: int) -> int:
     return max(count for count in range(1, MOST_STEPS_AT_ONCE + 1) if steps % count == 0)
 
 
+def check_model(experiment: Experiment, *, classes: int) -> None:
+    """Find what is wrong with a network's settings while no device is touched.
+
+    A process that has begun to use a GPU keeps memory on it until it ends, and a search's trials
+    want all of it. A network that begins from given weights is built for good, since they are read.
+
+    Raises:
+        CifarTrackError: as `build_model`.
+    """
+    if experiment.model.settings.get("weights", "none") != "none":
+        build_model(experiment, classes=classes)
+        return
+    with tf.Graph().as_default():  # of operations that are never run
+        build_model(experiment, classes=classes)
+
+
 def predict(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Probabilities of the classes, float32 (N, classes), for uint8 (N, 32, 32, 3)."""
     return np.concatenate(

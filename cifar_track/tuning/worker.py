@@ -230,7 +230,8 @@ def _run(train: TrainTrial, job: Job, connection: Connection, cores: Collection[
             os.sched_setaffinity(0, cores)
     # Blocked by the parent while it started this process, so that it inherits the mask. SIGINT
     # stays blocked: a Ctrl-C reaches the whole group, and the parent alone answers it.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     threading.Thread(target=_die_with_parent, daemon=True).start()
     _print_to(job.log)
     gc.set_threshold(100_000)  # as in cifar_track.__main__; this process trains one network
@@ -275,6 +276,9 @@ def _die_with_parent() -> None:
 @contextlib.contextmanager
 def _held(*signals: signal.Signals) -> Iterator[None]:
     """Holds signals back for a moment; a process started meanwhile has them blocked."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         yield

@@ -8,7 +8,7 @@ from itertools import combinations, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cifar_track import plots, report, tracking
+from cifar_track import folders, plots, report, tracking
 from cifar_track.comparison import Comparison, RunResult, compare, summary_table
 from cifar_track.config import CifarTrackError
 from cifar_track.tracking import tag
@@ -36,6 +36,7 @@ def compare_runs(
         CifarTrackError: no run to compare, an unknown run, or runs on different classes.
     """
     tracking.open_store()
+    folders.require_output(output)
     if not run_ids:
         newest = tracking.newest_of_each_iteration(tracking.find_runs(dataset))
         run_ids = tuple(run.run_id for run in newest)
@@ -101,7 +102,7 @@ def _pairs(results: Sequence[RunResult]) -> list[tuple[RunResult, RunResult]]:
 
 
 def _file_name(result: RunResult) -> str:
-    return f"{result.iteration}-{result.run_id[:8]}"
+    return folders.file_name(f"{result.iteration}-{result.run_id[:8]}")
 
 
 def _as_png(figure: Figure) -> bytes:

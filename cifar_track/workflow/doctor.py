@@ -15,6 +15,7 @@ def mend_runs(*, dry_run: bool = False, older_than: float | None = None) -> None
             it opened counts as abandoned; an hour unless given.
     """
     tracking.open_store()
+    _relocate(dry_run=dry_run)
     limits = {} if older_than is None else {"launch_minutes": older_than}
     found = tracking.find_abandoned(**limits)
     mended = [] if dry_run else tracking.mend(found)
@@ -27,3 +28,17 @@ def mend_runs(*, dry_run: bool = False, older_than: float | None = None) -> None
             outcome = f"would be {run.status}" if dry_run else "ended meanwhile"
         tell(f"{run.experiment_name} / {run.name} ({run.run_id}): {run.reason}; {outcome}")
     tell(f"{len(found)} abandoned, {len(mended)} mended")
+
+
+def _relocate(*, dry_run: bool) -> None:
+    """Lead a store that was moved or copied with its files to where they are now."""
+    found = tracking.find_relocation()
+    if found is None:
+        return
+    if not dry_run:
+        tracking.relocate(found)
+    before = ", ".join(str(folder) for folder in found.before)
+    tell(
+        f"the files of this store are in {found.now}, not in {before}: {found.entries} locations "
+        f"{'would be' if dry_run else 'were'} put right"
+    )

@@ -69,9 +69,12 @@ def run_experiment(
 
     precision = training.resolve_precision(experiment.training)
     experiment = override(experiment, {"training.precision": precision})
-    model = training.build_model(experiment, classes=len(data.classes.fine))
+    classes = len(data.classes.fine)
     tags, resumed = {}, None
-    if experiment.search is not None:
+    if experiment.search is None:
+        model = training.build_model(experiment, classes=classes)
+    else:
+        training.check_model(experiment, classes=classes)
         search_key = _search_key(experiment, data)
         tags = {tag.SEARCH_KEY: search_key}
         resumed = tracking.find_resumable(search_key, dataset_name=data.name)
@@ -88,7 +91,7 @@ def run_experiment(
         if experiment.search is not None:
             best = find_best_values(run, experiment, data, workers=workers)
             experiment = override(experiment, best.values)
-            model = training.build_model(experiment, classes=len(data.classes.fine))
+            model = training.build_model(experiment, classes=classes)
             _log_configuration(run, experiment)  # in place of the page's own values
         run.log_parameters(flatten(experiment))
         figures = _fit_and_log(
