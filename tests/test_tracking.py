@@ -6,7 +6,6 @@ import csv
 import hashlib
 import importlib
 import json
-import logging
 import multiprocessing
 import os
 import signal
@@ -25,7 +24,7 @@ from made_up_evaluations import make_evaluation
 
 from cifar_track import config, interrupts, tracking
 from cifar_track.config import CifarTrackError
-from cifar_track.tracking import launcher, process, reach, runs, tag, writer
+from cifar_track.tracking import launcher, process, reach, tag
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 EXPERIMENT = config.load_experiment("tune")
@@ -248,25 +247,6 @@ def test_a_run_in_another_thread_leaves_signals_alone(sqlite_store):
     assert status(seen[0][0]) == "FINISHED"
 
 
-def test_a_store_that_goes_away_does_not_hide_the_error_of_the_run(
-    sqlite_store, monkeypatch, caplog
-):
-    # fmt: off
-    with (  # noqa: PT012
-        monkeypatch.context() as patch, pytest.raises(ValueError, match="real"), start() as run
-    ):
-        # fmt: on
-        patch.setattr(runs.Run, "set_tags", away)
-        patch.setattr(mlflow, "end_run", away)
-        raise ValueError("the real one")
-    assert f"the run {run.id} could not be ended" in caplog.text
-    mlflow.end_run()
-
-
-def away(*_, **__):
-    raise ConnectionError("the store is away")
-
-
 # What a run holds
 
 
@@ -445,14 +425,14 @@ def test_a_logged_model_loads_without_the_project_and_predicts_what_was_logged(
         run.log_epoch(3, {"val_accuracy": 0.5})
         names = ClassNames(tuple("abcdefghij"), ("p",), (0,) * 10)
         serving.save_classifier(model, Path("model"), classes=names, example=images[:2])
-        uri = run.log_model(Path("model"), metrics_step=3)
+        run.log_model(Path("model"), metrics_step=3)
+    uri = read(run.id).data.tags["cifar_track.model_uri"]
     done = subprocess.run(
         [sys.executable, "-I", "-c", LOAD_ELSEWHERE, uri,
          str(Path("images.npy").resolve()), str(Path("predictions.npy").resolve())],
         input=tracking.open_store(), cwd="/", text=True, capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert read(run.id).data.tags["cifar_track.model_uri"] == uri
     logged = mlflow.MlflowClient().get_logged_model(uri.rpartition("/")[2])
     assert {metric.key for metric in logged.metrics} == {"val_accuracy"}
     info = mlflow.models.get_model_info(uri)
@@ -685,74 +665,6 @@ def test_links_lead_to_the_model_training_mode_of_the_ui(sqlite_store, monkeypat
     assert "sqlite:///mlflow.db" in tracking.ui_command()
     monkeypatch.chdir(sqlite_store.parent.parent)
     assert f"sqlite:///{sqlite_store}" in tracking.ui_command()
-
-
-# Metrics on their way
-
-
-class SlowClient:
-    """A store that takes its time, or is away for a while, or refuses."""
-
-    def __init__(self, *, seconds=0.0, errors=()):
-        self.seconds, self.errors, self.batches = seconds, list(errors), []
-
-    def log_batch(self, run_id, *, metrics, synchronous):
-        time.sleep(self.seconds)
-        if self.errors:
-            raise self.errors.pop(0)
-        self.batches.append((run_id, [(m.key, m.step, m.value) for m in metrics]))
-
-
-def test_a_slow_store_holds_nobody_up_and_gets_what_piled_up_at_once():
-    client = SlowClient(seconds=0.2)
-    metrics = writer.MetricWriter(client)
-    began = time.monotonic()
-    for epoch in range(1, 51):
-        metrics.add("a", {"loss": 1 / epoch}, step=epoch)
-        metrics.add("b", {"loss": 2 / epoch}, step=epoch)
-    assert time.monotonic() - began < 0.1
-    assert metrics.close(timeout=10) is None
-    assert len(client.batches) <= 5
-    for run_id in ("a", "b"):
-        sent = [m for of, batch in client.batches if of == run_id for m in batch]
-        assert [step for _, step, _ in sent] == list(range(1, 51))
-
-
-def test_what_a_store_that_was_away_could_not_take_is_sent_later(monkeypatch):
-    monkeypatch.setattr(writer, "FIRST_PAUSE_SECONDS", 0.01)
-    client = SlowClient(errors=[ConnectionError("away"), ConnectionError("away")])
-    metrics = writer.MetricWriter(client)
-    for epoch in (1, 2, 3):
-        metrics.add("a", {"loss": 0.0}, step=epoch)
-    assert metrics.close(timeout=10) is None
-    assert [step for _, batch in client.batches for _, step, _ in batch] == [1, 2, 3]
-
-
-def test_what_is_still_on_its_way_when_time_runs_out_counts_as_lost():
-    metrics = writer.MetricWriter(SlowClient(seconds=1))
-    metrics.add("a", {"loss": 0.0}, step=1)
-    assert metrics.close(timeout=0.1) == "1 metric values were not logged: out of time"
-
-
-def test_what_a_store_refuses_is_counted_and_holds_up_nothing():
-    refusal = mlflow.MlflowException("Invalid metric name", error_code=1000)
-    assert refusal.error_code == "INVALID_PARAMETER_VALUE"
-    client = SlowClient(errors=[refusal])
-    metrics = writer.MetricWriter(client)
-    metrics.add("a", {"loss": 0.0}, step=1)
-    metrics.flush(timeout=10)
-    metrics.add("a", {"loss": 0.0}, step=2)
-    assert metrics.close(timeout=10) == "1 metric values were not logged: Invalid metric name"
-    assert client.batches == [("a", [("loss", 2, 0.0)])]
-
-
-def test_lost_metrics_are_told_at_the_end_and_do_not_fail_the_run(sqlite_store, caplog):
-    with caplog.at_level(logging.WARNING), start() as run:
-        run.log_epoch(1, {"a|b": 1.0})
-        run.log_epoch(2, {"val_accuracy": 0.5})
-    assert status(run.id) == "FINISHED"
-    assert "1 metric values were not logged" in read(run.id).data.tags["cifar_track.logging_error"]
-    assert "1 metric values were not logged" in caplog.text
 
 
 # Other stores

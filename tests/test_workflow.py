@@ -59,7 +59,7 @@ def interrupted(store):
             workflow.run_experiment("tune", SEARCH, workers=2)
     [run] = mlflow.search_runs(
         experiment_names=["cifar100-procedural"],
-        filter_string="attributes.status = 'KILLED'",
+        filter_string="attributes.status = 'KILLED' AND tags.`cifar_track.kind` = 'iteration'",
         output_format="list",
     )
     return run.info.run_id, children(run.info.run_id)
@@ -70,10 +70,11 @@ def tuned(interrupted):
     return workflow.run_experiment("tune", SEARCH, workers=2)
 
 
-def children(run_id):
+def children(run_id, kind="trial"):
     client = mlflow.MlflowClient()
     return client.search_runs(
-        [client.get_run(run_id).info.experiment_id], f"tags.`mlflow.parentRunId` = '{run_id}'"
+        [client.get_run(run_id).info.experiment_id],
+        f"tags.`mlflow.parentRunId` = '{run_id}' AND tags.`cifar_track.kind` = '{kind}'",
     )
 
 
@@ -162,9 +163,20 @@ def test_a_search_cut_short_in_its_refit_goes_on_with_the_refit(interrupted, tun
     run_id, before = interrupted
     assert tuned == run_id
     assert mlflow.MlflowClient().get_run(tuned).info.status == "FINISHED"
-    for name in ("train_loss", "val_accuracy"):  # its curve goes on where it stopped
-        history = mlflow.MlflowClient().get_metric_history(tuned, name)
-        assert [point.step for point in history] == [1, 2]
+    # The refit that was cut short is in the trash; the other's curve is the run's, and its own.
+    [refit] = children(tuned, kind="refit")
+    assert "cifar_track.replaces" in refit.data.tags
+    assert refit.info.status == "FINISHED"
+    for name in ("train_loss", "val_accuracy"):
+        curves = [
+            [
+                (point.step, point.value)
+                for point in mlflow.MlflowClient().get_metric_history(of, name)
+            ]
+            for of in (refit.info.run_id, tuned)
+        ]
+        assert [step for step, _ in curves[0]] == [1, 2]
+        assert curves[0] == curves[1]
     # No trial was begun again, and nothing of the search's state is left.
     times = {child.info.run_id: child.info.end_time for child in before}
     assert {child.info.run_id: child.info.end_time for child in children(tuned)} == times

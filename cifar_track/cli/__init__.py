@@ -25,7 +25,8 @@ def run(arguments: Sequence[str]) -> int:
         arguments: what follows `python -m cifar_track`.
 
     Returns:
-        The exit status: 0, or 2 for a mistake of the person, told in one line on stderr.
+        The exit status: 0, or 2 for a mistake of the person, told in one line on stderr, or what
+        its kind says: 75 for a run whose results could not be sent yet.
         Everything else is a bug or an interrupt and leaves as it came.
     """
     try:
@@ -38,7 +39,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as mistake:
         return _tell(mistake.format_message())
     except CifarTrackError as mistake:
-        return _tell(str(mistake))
+        return _tell(str(mistake), status=mistake.exit_status)
     return 0
 
 
@@ -90,6 +91,6 @@ def _name_nearest_option(mistake: click.NoSuchOption) -> str:
     return f"no option {mistake.option_name!r}{config.nearest(mistake.option_name, known)}"
 
 
-def _tell(mistake: str) -> int:
+def _tell(mistake: str, *, status: int = 2) -> int:
     click.echo(f"error: {' '.join(mistake.split())}", err=True)
-    return 2
+    return status

@@ -10,6 +10,8 @@ from typing import Any
 class CifarTrackError(Exception):
     """An error a person can cause: one line saying what is wrong, what was expected, what to do."""
 
+    exit_status = 2
+
 
 def nearest(name: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
     """`; did you mean 'x'?`, or the whole list where nothing is near; for the end of an error."""

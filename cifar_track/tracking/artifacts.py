@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mlflow.entities import Dataset, DatasetInput, InputTag, RunTag
 
 from cifar_track.config import FIRST_CLASSES
-from cifar_track.tracking import store, tag
+from cifar_track.tracking.outbox import Operation, is_full
+from cifar_track.tracking.sender import Sender
+from cifar_track.tracking.store import first_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,25 +24,45 @@ if TYPE_CHECKING:
 # MLflow's own limits.
 DIGEST_LENGTH = 36
 TAG_LENGTH = 8000
-TAGS_A_BATCH = 100
 
 
 class RunArtifacts:
     """The files and tags of a run; `Run` adds what changes while it is open.
 
-    Attributes:
-        id: MLflow's run id.
+    Whatever is logged is on this machine's disk when the call returns, and sent by a thread of its
+    own. A full disk is told in one line, and ends nothing.
     """
 
-    def __init__(self, run_id: str) -> None:
-        self.id = run_id
-        self._client = store.client()
+    def __init__(self, handle: str, sender: Sender) -> None:
+        """Attach to a run.
+
+        Args:
+            handle: what the run is called in its outbox: its id, or what stands for it.
+            sender: takes what is to be sent.
+        """
+        self._handle = handle
+        self._sender = sender
+        self._held: list[Operation] | None = None
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags, cut at the 8000 characters that MLflow takes."""
-        entries = [RunTag(name, str(value)[:TAG_LENGTH]) for name, value in tags.items()]
-        for start in range(0, len(entries), TAGS_A_BATCH):
-            self._client.log_batch(self.id, tags=entries[start : start + TAGS_A_BATCH])
+        cut = {name: str(value)[:TAG_LENGTH] for name, value in tags.items()}
+        self._add({"do": "tags", "tags": cut})
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What is logged in the block reaches the store whole, or, if it is cut short, not at all.
+
+        Of results that come twice, when the work is done again after a kill, one would be too many.
+        """
+        self._held = []
+        try:
+            yield
+            held, self._held = self._held, None
+            if held:
+                self._sender.add(*held)
+        finally:
+            self._held = None
 
     def log_dataset(
         self, *, name: str, digest: str, source: str, images: Mapping[str, int], classes: int
@@ -58,28 +79,15 @@ class RunArtifacts:
         """
         if len(digest) > DIGEST_LENGTH:
             raise ValueError(f"digest {digest!r} is longer than {DIGEST_LENGTH} characters")
-        inputs = [
-            DatasetInput(
-                dataset=Dataset(
-                    name=f"{name}-{context}",
-                    digest=digest,
-                    source_type="local",
-                    source=json.dumps({"uri": source}),
-                    schema=json.dumps({"mlflow_tensorspec": _tensors()}),
-                    profile=json.dumps({"images": count, "classes": classes}),
-                ),
-                tags=[InputTag(tag.MLFLOW_DATA_CONTEXT, context)],
-            )
-            for context, count in images.items()
-        ]
-        self._client.log_inputs(self.id, datasets=inputs)
+        described = {"name": name, "digest": digest, "source": source, "classes": classes}
+        self._add({"do": "dataset", "images": dict(images), **described})
 
     def log_evaluation(self, evaluation: Evaluation) -> None:
         """Log an evaluation's tables under `evaluation/` and its figures under `figures/`."""
         from cifar_track import plots
 
         per_class = evaluation.per_class_rows()
-        with tempfile.TemporaryDirectory() as folder:
+        with self._files() as folder:
             tables = Path(folder, "evaluation")
             tables.mkdir()
             _write_csv(per_class, tables / "per_class.csv")
@@ -111,7 +119,6 @@ class RunArtifacts:
                 "confusion_matrix": plots.confusion_matrix(evaluation),
             }.items():
                 _write_figure(figure, figures / f"{name}.png")
-            self._client.log_artifacts(self.id, folder)
         self._list_tables("evaluation/per_class.json")
 
     def log_history(self, history: Sequence[Mapping[str, float]]) -> None:
@@ -122,17 +129,13 @@ class RunArtifacts:
 
     def log_figure(self, figure: Figure, path: str) -> None:
         """Log a figure as PNG at a path within the run's artifacts."""
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, Path(path).name)
+        with self._file(path) as file:
             _write_figure(figure, file)
-            self._upload(file, path)
 
     def log_text(self, text: str, path: str) -> None:
         """Log a text file at a path within the run's artifacts."""
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, Path(path).name)
+        with self._file(path) as file:
             file.write_text(text, encoding="utf-8")
-            self._upload(file, path)
 
     def log_json(self, value: Any, path: str) -> None:
         """Log plain values as indented JSON."""
@@ -140,36 +143,43 @@ class RunArtifacts:
 
     def log_rows(self, rows: Sequence[Mapping[str, Any]], path: str) -> None:
         """Log rows as CSV; the columns are those of all rows, in order of appearance."""
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, Path(path).name)
+        with self._file(path) as file:
             _write_csv(rows, file)
-            self._upload(file, path)
 
     def log_table(self, rows: Sequence[Mapping[str, Any]], path: str) -> None:
         """Log rows as a JSON file that MLflow's UI shows as a table, also across runs."""
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, Path(path).name)
+        with self._file(path) as file:
             _write_table(rows, file)
-            self._upload(file, path)
         self._list_tables(path)
 
-    def _upload(self, file: Path, path: str) -> None:
-        folder = str(Path(path).parent)
-        self._client.log_artifact(self.id, str(file), None if folder == "." else folder)
+    @contextlib.contextmanager
+    def _files(self, *, do: str = "files", **about: Any) -> Iterator[Path]:
+        """A folder to write artifacts into, under the paths that they have in the run."""
+        try:
+            with self._sender.outbox.files() as folder:
+                yield folder
+            self._add({"do": do, "folder": str(folder), **about})
+        except Exception as error:
+            if not is_full(error):
+                raise
+            self._sender.lose(f"{do}: {first_line(error)}")
+
+    @contextlib.contextmanager
+    def _file(self, path: str) -> Iterator[Path]:
+        with self._files() as folder:
+            file = folder / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            yield file
 
     def _list_tables(self, path: str) -> None:
-        # `log_table` of MLflow reads back what is there and goes through pandas, which takes fifty
-        # times as long.
-        entry = {"path": path, "type": "table"}
-        listed = json.loads(self._client.get_run(self.id).data.tags.get(tag.MLFLOW_TABLES, "[]"))
-        if entry not in listed:
-            self._client.set_tag(self.id, tag.MLFLOW_TABLES, json.dumps([*listed, entry]))
+        self._add({"do": "table", "path": path})
 
-
-def _tensors() -> dict[str, str]:
-    image = [{"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, 32, 32, 3]}}]
-    label = [{"type": "tensor", "tensor-spec": {"dtype": "int64", "shape": [-1]}}]
-    return {"features": json.dumps(image), "targets": json.dumps(label)}
+    def _add(self, operation: Operation) -> None:
+        operation = {"run": self._handle, **operation}
+        if self._held is None:
+            self._sender.add(operation)
+        else:
+            self._held.append(operation)
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -11,5 +11,11 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 if "MLFLOW_LOGGING_LEVEL" not in os.environ:
     os.environ["MLFLOW_LOGGING_LEVEL"] = "WARNING"
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # where it has been imported already
+# A server that is away is asked again by whoever has something to send, so each try may be short;
+# MLflow's own patience is four minutes, in which nothing else is tried.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+# It logs the traceback of an error that it raises as well, such as a full disk under SQLite.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 # It warns of an environment without pip, such as uv makes, each time a model is logged.
 logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)

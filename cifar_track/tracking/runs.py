@@ -2,55 +2,60 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import shutil
+import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
-import mlflow
-from mlflow.entities import Param
-
 from cifar_track.addresses import shown
 from cifar_track.config import CifarTrackError, Value
-from cifar_track.interrupts import Terminated
+from cifar_track.interrupts import Terminated, launcher_is_gone
 from cifar_track.tracking import queries, store, tag
 from cifar_track.tracking.artifacts import RunArtifacts
-from cifar_track.tracking.model import log_prepared_model
+from cifar_track.tracking.delivery import TRACEBACK
+from cifar_track.tracking.outbox import Operation
 from cifar_track.tracking.process import identity_tags
-from cifar_track.tracking.writer import MetricWriter
+from cifar_track.tracking.sender import Sender, patience
 
-# MLflow's own limit on one request.
-PARAMETERS_A_BATCH = 100
-
-FLUSH_SECONDS = 300.0
 # Who sends SIGTERM follows with SIGKILL, commonly after 10 s.
-FLUSH_SECONDS_WHEN_KILLED = 4.0
+PATIENCE_WHEN_KILLED = 4.0
 
+REFIT = "refit"
 STATUS_OF_TRIAL = {"completed": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
 
 _log = logging.getLogger(__name__)
 
 
-class Run(RunArtifacts):
-    """An open run.
+class NotSentError(CifarTrackError):
+    """A run is over, and what it made is not in the store yet."""
 
-    Metrics are handed to a thread and sent as the store takes them; everything else is sent at
-    once. The run ends with the `with` block of `start_run`.
+    exit_status = 75  # what sysexits.h calls a temporary failure
+
+
+class Run(RunArtifacts):
+    """An open run; it ends with the `with` block of `start_run`.
 
     Attributes:
-        id: MLflow's run id.
         experiment_id: MLflow's experiment id.
         name: the name that the UI shows.
     """
 
-    def __init__(self, run: mlflow.entities.Run, *, writer: MetricWriter) -> None:
-        super().__init__(run.info.run_id)
-        self.experiment_id: str = run.info.experiment_id
-        self.name: str = run.info.run_name
-        self._tags = dict(run.data.tags)
-        self._writer = writer
+    def __init__(
+        self, handle: str, *, sender: Sender, experiment_id: str, name: str, tags: Mapping[str, str]
+    ) -> None:
+        super().__init__(handle, sender)
+        self.experiment_id = experiment_id
+        self.name = name
+        self._tags = dict(tags)
+        self._begun = 0
         self._open_children: dict[str, ChildRun] = {}
+
+    @property
+    def id(self) -> str:
+        """MLflow's run id."""
+        return self._handle
 
     @property
     def url(self) -> str:
@@ -59,57 +64,53 @@ class Run(RunArtifacts):
 
     def log_parameters(self, parameters: Mapping[str, Value]) -> None:
         """Log parameters under their dotted names; the same again is no error, another value is."""
-        entries = [Param(name, _text(value)) for name, value in parameters.items()]
-        for start in range(0, len(entries), PARAMETERS_A_BATCH):
-            self._client.log_batch(self.id, params=entries[start : start + PARAMETERS_A_BATCH])
+        texts = {name: _text(value) for name, value in parameters.items()}
+        self._add({"do": "parameters", "parameters": texts})
 
-    def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Log the metrics of an epoch, counted from 1; returns without waiting for the store."""
-        self._writer.add(self.id, metrics, step=epoch)
-
-    def epochs_logged(self) -> int:
-        """The last epoch that the store has of this run; 0 unless it is gone on with."""
-        points = self._client.get_metric_history(self.id, "val_accuracy")
-        return max((point.step for point in points), default=0)
+    def log_epoch(
+        self, epoch: int, metrics: Mapping[str, float], *, at: float | None = None
+    ) -> None:
+        """Log the metrics of an epoch, counted from 1, as of now or of a time since 1970."""
+        self._add(_points(metrics, step=epoch, at=at))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log metrics of the whole run, or of a step; returns without waiting for the store."""
-        self._writer.add(self.id, metrics, step=step or 0)
+        """Log metrics of the whole run, or of a step, at the present time."""
+        self._add(_points(metrics, step=step or 0))
 
-    def log_model(self, folder: Path, *, metrics_step: int) -> str:
+    def log_machine(self, metrics: Mapping[str, float], *, step: int) -> None:
+        """Log how busy the machine is, from any thread; a power cut may lose it."""
+        self._sender.add({"run": self._handle, **_points(metrics, step=step)}, durable=False)
+
+    def log_model(self, folder: Path, *, metrics_step: int) -> None:
         """Log the model that is served.
+
+        Its address, `models:/m-…`, becomes the tag `cifar_track.model_uri`.
 
         Args:
             folder: the model on disk, as `cifar_track.serving` prepares it.
             metrics_step: the epoch whose metrics are the model's own.
-
-        Returns:
-            The logged model's address, `models:/m-…`; also the tag `cifar_track.model_uri`.
         """
-        # MLflow gives a model the metrics that its run holds at that step by then.
-        self.flush()
-        uri = log_prepared_model(folder, run_id=self.id, step=metrics_step)
-        self.set_tags({tag.MODEL_URI: uri})
-        return uri
+        key = f"{self._sender.outbox.folder.name}/model"
+        with self._files(do="model", key=key, step=metrics_step) as kept:
+            shutil.copytree(folder, kept, dirs_exist_ok=True)
 
     def log_error(self, error: str) -> None:
         """Log a traceback: whole as `traceback.txt`, its last line as a tag."""
         error = shown(error)  # MLflow's own errors name the store's address
         lines = error.strip().splitlines() or ["unknown"]
         self.set_tags({tag.ERROR: lines[-1].strip()})
-        self.log_text(error, "traceback.txt")
+        self.log_text(error, TRACEBACK)
 
     def forget_error(self) -> None:
         """Remove the error of an earlier attempt from a run that is gone on with."""
-        if tag.ERROR in self._tags:
-            self._client.delete_tag(self.id, tag.ERROR)
+        self._add({"do": "forget"})
 
-    def flush(self, *, timeout: float = FLUSH_SECONDS) -> None:
-        """Wait until every metric handed over so far has been sent."""
-        self._writer.flush(timeout=timeout)
+    def flush(self, *, timeout: float | None = None) -> bool:
+        """Wait until everything logged so far has been sent; False when patience ran out."""
+        return self._sender.wait(patience=patience() if timeout is None else timeout)
 
     def child(
-        self, number: int, parameters: Mapping[str, Value], *, name: str | None = None
+        self, number: int | str, parameters: Mapping[str, Value], *, name: str | None = None
     ) -> ChildRun:
         """Begin a trial's child run; one trial number is one child run, however often begun.
 
@@ -118,94 +119,89 @@ class Run(RunArtifacts):
         the old child run goes to MLflow's trash (`mlflow runs restore` brings it back), and the
         new one names it in the tag `cifar_track.replaces`.
 
+        The store is not waited for: it opens the child run when its turn comes.
+
         Args:
-            number: the trial's number, from 0.
+            number: the trial's number, from 0, or `refit` for what is trained after all of them.
             parameters: the trial's hyperparameters by dotted name.
             name: what the UI shows; `trial 0` and so on by default.
         """
-        found = queries.find_child(self.id, number)
-        if found is None or _can_begin(found, parameters):
-            return self._open_child(found, number, parameters, name=name)
-        self._client.delete_run(found.info.run_id)
-        child = self._open_child(None, number, parameters, name=name)
-        child.set_tags({tag.REPLACES: found.info.run_id})
-        return child
+        return self._open_child(number, parameters, name=name, begins=True)
 
     def reopen_child(
-        self, number: int, parameters: Mapping[str, Value], *, name: str | None = None
+        self, number: int | str, parameters: Mapping[str, Value], *, name: str | None = None
     ) -> ChildRun:
         """Go on with a trial's child run as it stands, or open one where there is none.
 
         For a trial whose end is told again because the first telling may have been lost.
         """
-        found = queries.find_child(self.id, number)
-        return self._open_child(found, number, parameters, name=name)
+        return self._open_child(number, parameters, name=name, begins=False)
 
     def _open_child(
-        self,
-        found: mlflow.entities.Run | None,
-        number: int,
-        parameters: Mapping[str, Value],
-        *,
-        name: str | None,
+        self, number: int | str, parameters: Mapping[str, Value], *, name: str | None, begins: bool
     ) -> ChildRun:
-        tags = {
-            tag.MLFLOW_PARENT: self.id,
-            tag.KIND: "trial",
-            tag.TRIAL: str(number),
-            **identity_tags(),
-        }
-        if found is None:
-            inherited = {name: value for name, value in self._tags.items() if name in tag.INHERITED}
-            found = self._client.create_run(
-                self.experiment_id, tags={**inherited, **tags}, run_name=name or f"trial {number}"
-            )
-        else:
-            self._client.update_run(found.info.run_id, status="RUNNING")
-        child = ChildRun(found, writer=self._writer, parent=self)
-        child.forget_error()
-        child.set_tags(tags)
+        self._begun += 1
+        handle = f"{self._sender.outbox.folder.name}/{self._begun}"
+        child = ChildRun(
+            handle,
+            sender=self._sender,
+            experiment_id=self.experiment_id,
+            name=name or (f"trial {number}" if number != REFIT else REFIT),
+            parent=self,
+        )
+        self._add(
+            {
+                "do": "child",
+                "child": handle,
+                "key": handle,
+                "number": number,
+                "begins": begins,
+                "name": child.name,
+                "time": _now(),
+                "experiment_id": self.experiment_id,
+                "parameters": {key: _text(value) for key, value in parameters.items()},
+                "tags": {
+                    tag.KIND: REFIT if number == REFIT else "trial",
+                    tag.TRIAL: str(number),
+                    **identity_tags(),
+                },
+                "inherited": {k: v for k, v in self._tags.items() if k in tag.INHERITED},
+            }
+        )
         child.log_parameters(parameters)
-        self._open_children[child.id] = child
+        self._open_children[str(number)] = child
         return child
+
+    def child_metric(self, number: int, name: str) -> float | None:
+        """A metric of a trial's child run, from the store; None where it has none or is away."""
+        self.flush()
+        try:
+            found = queries.find_child(self._handle, number)
+        except Exception as error:
+            _log.warning("%s of trial %s is not known: %s", name, number, store.first_line(error))
+            return None
+        return None if found is None else found.data.metrics.get(name)
 
     def release(self, child: ChildRun) -> None:
         """Forget a child run that has ended by itself."""
-        self._open_children.pop(child.id, None)
+        for number, known in list(self._open_children.items()):
+            if known is child:
+                del self._open_children[number]
 
     def end(self, error: BaseException | None) -> None:
         """Log how the run ended, send what is left and end it; `start_run` calls this.
 
+        The run says RUNNING until all of it is in the store.
+
         Args:
             error: what left the block; None for its normal end. It is never hidden: what fails
                 here while there is an error is only warned of.
+
+        Raises:
+            NotSentError: the store did not take all of it in time.
+            CifarTrackError: it refused something that the run can't do without.
         """
         status = status_of(error)
-        with store.short_patience() if status == "KILLED" else contextlib.nullcontext():
-            self._end(status, error)
-
-    def _end(self, status: str, error: BaseException | None) -> None:
-        try:
-            self._log_ending(status, error)
-        except Exception as failure:
-            _log.warning("how the run %s ended could not be logged: %s", self.id, failure)
-        lost = self._writer.close(
-            timeout=FLUSH_SECONDS_WHEN_KILLED if status == "KILLED" else FLUSH_SECONDS
-        )
-        try:
-            if lost is not None:
-                _log.warning("run %s: %s", self.id, lost)
-                self.set_tags({tag.LOGGING_ERROR: lost})
-            mlflow.end_run(status)
-        except Exception as failure:
-            if error is None:
-                raise CifarTrackError(
-                    f"the run {self.id} could not be ended in the store "
-                    f"({store.first_line(failure)}); `doctor` mends it once the store is back"
-                ) from failure
-            _log.warning("the run %s could not be ended: %s", self.id, store.first_line(failure))
-
-    def _log_ending(self, status: str, error: BaseException | None) -> None:
         if status == "KILLED":
             self.set_tags({tag.ERROR: str(error) if isinstance(error, Terminated) else "Ctrl-C"})
         elif error is not None and status == "FAILED":
@@ -215,17 +211,58 @@ class Run(RunArtifacts):
                 child.finish("stopped")
             else:
                 child.finish("failed", error="it was still open when its parent run ended")
+        self._end(status)
+        if launcher_is_gone() and tag.LAUNCHER_RUN_ID in self._tags:  # nobody else ends it
+            self._add(_ending("KILLED", run=self._tags[tag.LAUNCHER_RUN_ID]))
+        self._sender.wait(patience=PATIENCE_WHEN_KILLED if status == "KILLED" else patience())
+        problem = self._problem(self._sender.close())
+        if problem is not None and error is None:
+            raise problem
+        if problem is not None:
+            _log.warning("%s", problem)
+
+    def _end(self, status: str) -> None:
+        self._add(_ending(status, run=self._handle))
+
+    def _problem(self, done: bool) -> CifarTrackError | None:
+        """What a person has to know of a run that has ended, in a line."""
+        progress, outbox = self._sender.outbox.progress, self._sender.outbox
+        if not done:
+            reason = self._sender.trouble or "it was not waited for"
+            return NotSentError(
+                f"run {self._handle} ({self.name}) is not whole in the tracking store yet "
+                f"({reason}); what it lacks is kept in {outbox.folder}; "
+                "`python -m cifar_track doctor` sends it"
+            )
+        if not progress.refused:
+            return None
+        lost = f"run {self._handle} ({self.name}): not logged: {'; '.join(progress.refused[:3])}"
+        if not progress.whole:
+            return CifarTrackError(f"{lost}; it is FAILED")
+        _log.warning("%s", lost)
+        return None
 
 
 class ChildRun(Run):
     """The open run of a trial; it ends with `finish`, or with its parent."""
 
-    def __init__(self, run: mlflow.entities.Run, *, writer: MetricWriter, parent: Run) -> None:
-        super().__init__(run, writer=writer)
+    def __init__(
+        self, handle: str, *, sender: Sender, experiment_id: str, name: str, parent: Run
+    ) -> None:
+        super().__init__(handle, sender=sender, experiment_id=experiment_id, name=name, tags={})
         self._parent = parent
 
+    @property
+    def id(self) -> str:
+        """MLflow's run id; waits for the store to give one.
+
+        Raises:
+            TimeoutError: the store has not for too long.
+        """
+        return self._sender.run_id(self._handle, patience=patience())
+
     def finish(self, status: str, error: str | None = None) -> None:
-        """End the run once its metrics have been sent.
+        """End the run, once all that was logged to it has been sent.
 
         Args:
             status: `completed`, `failed` or `stopped`.
@@ -234,18 +271,9 @@ class ChildRun(Run):
         if status not in STATUS_OF_TRIAL:
             raise ValueError(f"status {status!r}; expected one of {', '.join(STATUS_OF_TRIAL)}")
         self._parent.release(self)
-        self.flush(timeout=FLUSH_SECONDS_WHEN_KILLED if status == "stopped" else FLUSH_SECONDS)
         if error:
             self.log_error(error)
-        self._client.set_terminated(self.id, STATUS_OF_TRIAL[status])
-
-
-def _can_begin(found: mlflow.entities.Run, parameters: Mapping[str, Value]) -> bool:
-    """Whether a trial can begin in a child run: no metric yet, and no other parameters."""
-    wanted = {name: _text(value) for name, value in parameters.items()}
-    return not found.data.metrics and all(
-        wanted.get(name) == value for name, value in found.data.params.items()
-    )
+        self._end(STATUS_OF_TRIAL[status])
 
 
 def status_of(error: BaseException | None) -> str:
@@ -254,6 +282,20 @@ def status_of(error: BaseException | None) -> str:
         return "FINISHED"
     # A signal between the block and its end shows itself only as the block being dropped.
     return "KILLED" if isinstance(error, KeyboardInterrupt | GeneratorExit) else "FAILED"
+
+
+def _ending(status: str, *, run: str) -> Operation:
+    return {"do": "end", "run": run, "status": status, "time": _now()}
+
+
+def _points(metrics: Mapping[str, float], *, step: int, at: float | None = None) -> Operation:
+    moment = _now() if at is None else int(at * 1000)
+    points = [[name, float(value), moment, step] for name, value in metrics.items()]
+    return {"do": "metrics", "points": points}
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _text(value: Value) -> str:

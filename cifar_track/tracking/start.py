@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-
-import mlflow
+from contextvars import Token
 
 import cifar_track
 from cifar_track import interrupts
 from cifar_track.config import Experiment
 from cifar_track.tracking import launcher, store, tag
+from cifar_track.tracking.machine import MachineWatch
+from cifar_track.tracking.opening import innermost, open_run
 from cifar_track.tracking.process import git_tags, identity_tags, machine_tags
 from cifar_track.tracking.runs import Run
-from cifar_track.tracking.writer import MetricWriter
 
 KINDS = ("iteration", "study", "comparison")
 
@@ -65,34 +65,37 @@ def start_run(
         **identity_tags(),
         **(tags or {}),
     }
-    outer = mlflow.active_run()
+    outer = innermost.get()
     if outer is not None:
-        # MLflow sets it for a new run; one that is gone on with may have had another parent.
-        all_tags[tag.MLFLOW_PARENT] = outer.info.run_id
+        all_tags[tag.MLFLOW_PARENT] = outer.id
     if launched is not None and not joins:
         all_tags[tag.LAUNCHER_RUN_ID] = launched.run_id
     with interrupts.raised(), interrupts.deferred():
-        active = mlflow.start_run(
-            run_id=run_id,
-            experiment_id=None if run_id else experiment_id,
-            run_name=name,
-            nested=outer is not None,
-            tags=all_tags,
-            log_system_metrics=kind == "iteration",
-        )
-        run = Run(active, writer=MetricWriter(store.client()))
-        run.name = name
+        opened, run = open_run(run_id, experiment_id=experiment_id, name=name, tags=all_tags)
+        watch = MachineWatch(opened, run.log_machine) if kind == "iteration" else None
+        token = innermost.set(run)
         try:
-            run.forget_error()
+            if run_id is not None:
+                run.forget_error()
             if launched is not None and not joins:
-                launcher.link_launcher_run(launched, active, name=name)
+                launcher.link_launcher_run(launched, opened, name=name)
+            if watch is not None:
+                watch.start()
             with interrupts.allowed():
                 yield run
         except BaseException as error:
+            _stop(watch, token)
             run.end(error)
             raise
         else:
+            _stop(watch, token)
             run.end(None)
+
+
+def _stop(watch: MachineWatch | None, token: Token[Run | None]) -> None:
+    innermost.reset(token)
+    if watch is not None:
+        watch.finish()
 
 
 def _experiment_tags(experiment: Experiment) -> dict[str, str]:

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import mlflow
 from mlflow.exceptions import MlflowException
@@ -84,6 +84,12 @@ def client() -> mlflow.MlflowClient:
     """MLflow's client on the opened store."""
     open_store()
     return mlflow.MlflowClient()
+
+
+def place(uri: str) -> str:
+    """The address without user, password and query: what one store has, however it is reached."""
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def find_experiment_id(dataset_name: str) -> str | None:

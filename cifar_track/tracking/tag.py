@@ -29,6 +29,8 @@ PROCESS_STARTED = "cifar_track.process_started"
 ERROR = "cifar_track.error"
 LOGGING_ERROR = "cifar_track.logging_error"
 MENDED = "cifar_track.mended"
+# What was sent: by it, an earlier attempt to send the same is found.
+KEY = "cifar_track.key"
 
 # What belongs together.
 LAUNCHER_RUN_ID = "cifar_track.launcher_run_id"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,11 +151,14 @@ def _fit_and_log(
     from cifar_track import models, serving, training
 
     epochs = experiment.training.epochs
-    logged = run.epochs_logged()
+    # A refit that is cut short begins anew, and what a run was told of an epoch stays. So the epochs
+    # are seen in a child run, replaced then as a trial's is, and the run gets them when all are done.
+    refit = None if experiment.search is None else run.child("refit", flatten(experiment))
+    told: list[tuple[int, Mapping[str, float], float]] = []
 
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
-        if epoch > logged:  # a refit that was cut short begins anew, its curve does not
-            run.log_epoch(epoch, metrics)
+        told.append((epoch, metrics, time.time()))
+        (refit or run).log_epoch(epoch, metrics)
         show_epoch("", epoch, epochs, metrics)
 
     tell(
@@ -192,15 +196,21 @@ def _fit_and_log(
         "images_per_second": fit.images_per_second,
         "parameters": float(served.count_params()),
     }
-    run.log_metrics(figures, step=fit.best_epoch)
-    run.log_history(fit.history)
-    run.log_evaluation(evaluation)
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = Path(folder, "model")
-        serving.save_classifier(
-            served, prepared, classes=data.classes, example=test.images[:EXAMPLE_IMAGES]
-        )
-        run.log_model(prepared, metrics_step=fit.best_epoch)
+    if refit is not None:
+        refit.finish("completed")
+    with run.together():  # after a kill in between, they are made again, and stand once
+        if refit is not None:
+            for epoch, metrics, moment in told:
+                run.log_epoch(epoch, metrics, at=moment)
+        run.log_metrics(figures, step=fit.best_epoch)
+        run.log_history(fit.history)
+        run.log_evaluation(evaluation)
+        with tempfile.TemporaryDirectory() as folder:
+            prepared = Path(folder, "model")
+            serving.save_classifier(
+                served, prepared, classes=data.classes, example=test.images[:EXAMPLE_IMAGES]
+            )
+            run.log_model(prepared, metrics_step=fit.best_epoch)
     return figures
 
 

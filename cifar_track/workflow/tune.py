@@ -60,6 +60,12 @@ class _TrialRuns:
         score = "" if trial.score is None else f", {trial.score:.4f}"
         tell(f"trial {number} of {self.planned}: {trial.status}{score}, {trial.seconds:.0f} s")
 
+    def val_accuracy(self, trial: tuning.TrialResult) -> float:
+        """What a trial reached, as heard of or, if it ran before this process, as logged."""
+        heard = self.val_accuracies.get((trial.number, trial.best_epoch or 0))
+        logged = heard or self.run.child_metric(trial.number, "best_val_accuracy")
+        return math.nan if logged is None else logged
+
 
 def find_best_values(
     run: tracking.Run, experiment: Experiment, data: Dataset, *, workers: int | None
@@ -79,12 +85,13 @@ def find_best_values(
     run.log_json(describe_space(search), "search/space.json")
     run.set_tags({tag.WORKERS: str(workers)})
     tell(f"{experiment.name}: {search.tuner} search, {planned} trials, {workers} at once")
+    listener = _TrialRuns(run, experiment, planned=planned)
     found = tuning.search(
         experiment,
         data,
         directory=_state_directory(run.id),
         workers=workers,
-        listener=_TrialRuns(run, experiment, planned=planned),
+        listener=listener,
     )
     rows = _trial_rows(found.trials)
     run.log_rows(rows, "search/trials.csv")
@@ -92,17 +99,12 @@ def find_best_values(
     run.log_json(dict(found.best.values), "search/best.json")
     run.log_figure(plots.search_overview(rows, objective=search.objective), "figures/search.png")
     run.set_tags({tag.BEST_TRIAL: str(found.best.number)})
-    return BestTrial(found.best.values, _val_accuracy(run, found.best), found.weights)
+    return BestTrial(found.best.values, listener.val_accuracy(found.best), found.weights)
 
 
 def forget_search(run_id: str) -> None:
     """Remove the state of a search whose run is over, refit and all."""
     shutil.rmtree(_state_directory(run_id), ignore_errors=True)
-
-
-def _val_accuracy(run: tracking.Run, best: tuning.TrialResult) -> float:
-    child = tracking.find_child(run.id, best.number)
-    return math.nan if child is None else child.data.metrics.get("best_val_accuracy", math.nan)
 
 
 def _trial_rows(trials: Sequence[tuning.TrialResult]) -> list[dict[str, Any]]:

@@ -1,0 +1,99 @@
+"""What processes that are gone had not sent yet, sent in their place."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from cifar_track.config import CifarTrackError
+from cifar_track.tracking import store
+from cifar_track.tracking.delivery import Delivery
+from cifar_track.tracking.outbox import Outbox, outboxes_left
+from cifar_track.tracking.sender import Sender
+
+PATIENCE_SECONDS = 10.0
+
+_seen: set[str] = set()
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftBehind:
+    """An outbox whose process is gone.
+
+    Attributes:
+        run_id: the run that it is of.
+        name: what the UI shows.
+        folder: where it lies, or lay.
+        store: the store that it is for, without user and password.
+        left: how many operations it still holds; 0 once it is gone.
+        trouble: why the store took no more; None where it was not asked, or took all.
+        refused: a line for each thing that the store will never take.
+    """
+
+    run_id: str
+    name: str
+    folder: Path
+    store: str
+    left: int
+    trouble: str | None = None
+    refused: tuple[str, ...] = ()
+
+
+def open_store() -> str:
+    """Open the store, as `store.open_store`, and once in a process send what is left for it."""
+    uri = store.open_store()
+    if uri not in _seen:
+        _seen.add(uri)
+        for sent in send_left_behind(patience=PATIENCE_SECONDS):
+            if not sent.left:
+                _log.warning(
+                    "run %s (%s): what was left of it has been sent", sent.run_id, sent.name
+                )
+    return uri
+
+
+def send_left_behind(*, patience: float, dry_run: bool = False) -> list[LeftBehind]:
+    """Send what processes that are gone had not sent to the opened store.
+
+    Each outbox is taken by one process at a time, and its run gets the status that its process
+    gave it, if it came to that. An outbox for another store is told of and left alone.
+
+    Args:
+        patience: seconds to wait for a store that takes nothing.
+        dry_run: only say what there is.
+    """
+    found = []
+    for folder in outboxes_left():
+        try:
+            outbox = Outbox.take(folder)
+        except (OSError, CifarTrackError) as error:
+            _log.warning("%s can't be read: %s", folder, store.first_line(error))
+            continue
+        if outbox is not None:
+            found.append(_send(outbox, patience=patience, dry_run=dry_run))
+    return found
+
+
+def _send(outbox: Outbox, *, patience: float, dry_run: bool) -> LeftBehind:
+    about, progress = outbox.about, outbox.progress
+    waiting = outbox.operations()[progress.sent :]
+    trouble, left = None, len(waiting)
+    if dry_run or about["store"] != store.place(store.open_store()):
+        outbox.close(remove=False)
+    else:
+        delivery = Delivery(store.client(), about=about, progress=progress)
+        sender = Sender(outbox, delivery, waiting=waiting)
+        sender.wait(patience=patience)
+        trouble, left = sender.trouble, sender.left()
+        sender.close()
+    return LeftBehind(
+        run_id=about["run_id"],
+        name=about["name"],
+        folder=outbox.folder,
+        store=about["store"],
+        left=left,
+        trouble=trouble,
+        refused=tuple(progress.refused),
+    )
