@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cifar_track.config import FIRST_CLASSES
+from cifar_track.tracking.delivery import TAG_LENGTH
 from cifar_track.tracking.outbox import Operation, is_full
 from cifar_track.tracking.sender import Sender
 from cifar_track.tracking.store import first_line
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 # MLflow's own limits.
 DIGEST_LENGTH = 36
-TAG_LENGTH = 8000
 
 
 class RunArtifacts:

@@ -33,6 +33,8 @@ from cifar_track.tracking.outbox import Operation, Progress
 PARAMETERS_A_BATCH = 100
 METRICS_A_BATCH = 1000
 TAGS_A_BATCH = 100
+# And on one tag.
+TAG_LENGTH = 8000
 
 MODEL_NAME = "model"
 TRACEBACK = "traceback.txt"
@@ -111,6 +113,9 @@ class Delivery:
         # times as long.
         run_id = self._run(operation)
         entry = {"path": operation["path"], "type": "table"}
+        if self._progress.refused and run_id == self._about["run_id"]:
+            refused = "; ".join(self._progress.refused)
+            self._tag(run_id, {tag.LOGGING_ERROR: refused[:TAG_LENGTH]})
         tags = self._client.get_run(run_id).data.tags
         listed = json.loads(tags.get(tag.MLFLOW_TABLES, "[]"))
         if entry not in listed:
@@ -221,9 +226,12 @@ class Delivery:
         run_id, status = self._run(operation), operation["status"]
         if status == "FINISHED" and not self._progress.whole:
             status = "FAILED"
+        if self._progress.refused and run_id == self._about["run_id"]:
+            refused = "; ".join(self._progress.refused)
+            self._tag(run_id, {tag.LOGGING_ERROR: refused[:TAG_LENGTH]})
         tags = self._client.get_run(run_id).data.tags
-        if tags.get(tag.PID) == self._about[tag.PID] or tag.PID not in tags:
-            # Otherwise another process has gone on with the run since, and its status is that one's.
+        # Where another process has gone on with the run since, its status is that one's.
+        if tags.get(tag.PID) in (None, self._about[tag.PID]):
             self._client.set_terminated(run_id, status, end_time=operation["time"])
 
 

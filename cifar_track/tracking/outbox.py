@@ -93,7 +93,7 @@ class Outbox:
     def _make(cls, folder: Path, about: dict[str, Any]) -> Outbox:
         folder.mkdir(parents=True, mode=0o700)
         try:
-            lock = filelock.FileLock(folder / LOCK)
+            lock = _lock(folder)
             lock.acquire(blocking=False)
             outbox = cls(folder, about, lock)
             outbox._append(json.dumps(about) + "\n")
@@ -106,7 +106,7 @@ class Outbox:
     def take(cls, folder: Path) -> Outbox | None:
         """The outbox of a process that is gone; None while it lives, or where it left nothing."""
         try:
-            lock = filelock.FileLock(folder / LOCK)
+            lock = _lock(folder)
             lock.acquire(blocking=False)
         except (filelock.Timeout, OSError):
             return None
@@ -121,7 +121,7 @@ class Outbox:
         """All operations in order, those of one line one by one."""
         found: list[Operation] = []
         for line in _lines(self.folder)[1:]:
-            found.extend(line["all"] if "all" in line else [line])
+            found.extend(line.get("all", [line]))
         return found
 
     def add(self, operations: Sequence[Operation], *, durable: bool = True) -> None:
@@ -225,6 +225,11 @@ def _lines(folder: Path) -> list[dict[str, Any]]:
         except ValueError:
             break
     return found
+
+
+def _lock(folder: Path) -> filelock.BaseFileLock:
+    # The thread that sends lets go of it, not the one that took it.
+    return filelock.FileLock(folder / LOCK, thread_local=False)
 
 
 def _read_progress(folder: Path) -> Progress:

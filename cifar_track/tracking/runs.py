@@ -215,7 +215,7 @@ class Run(RunArtifacts):
         if launcher_is_gone() and tag.LAUNCHER_RUN_ID in self._tags:  # nobody else ends it
             self._add(_ending("KILLED", run=self._tags[tag.LAUNCHER_RUN_ID]))
         self._sender.wait(patience=PATIENCE_WHEN_KILLED if status == "KILLED" else patience())
-        problem = self._problem(self._sender.close())
+        problem = self._problem() if self._sender.close() else self._not_sent()
         if problem is not None and error is None:
             raise problem
         if problem is not None:
@@ -224,16 +224,17 @@ class Run(RunArtifacts):
     def _end(self, status: str) -> None:
         self._add(_ending(status, run=self._handle))
 
-    def _problem(self, done: bool) -> CifarTrackError | None:
-        """What a person has to know of a run that has ended, in a line."""
-        progress, outbox = self._sender.outbox.progress, self._sender.outbox
-        if not done:
-            reason = self._sender.trouble or "it was not waited for"
-            return NotSentError(
-                f"run {self._handle} ({self.name}) is not whole in the tracking store yet "
-                f"({reason}); what it lacks is kept in {outbox.folder}; "
-                "`python -m cifar_track doctor` sends it"
-            )
+    def _not_sent(self) -> CifarTrackError:
+        reason = self._sender.trouble or "it was not waited for"
+        return NotSentError(
+            f"run {self._handle} ({self.name}) is not whole in the tracking store yet ({reason}); "
+            f"what it lacks is kept in {self._sender.outbox.folder}; "
+            "`python -m cifar_track doctor` sends it"
+        )
+
+    def _problem(self) -> CifarTrackError | None:
+        """What the store refused for good, in a line."""
+        progress = self._sender.outbox.progress
         if not progress.refused:
             return None
         lost = f"run {self._handle} ({self.name}): not logged: {'; '.join(progress.refused[:3])}"

@@ -25,10 +25,11 @@ REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE")
 IN_TRASH = "must be in the 'active' state"
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
+LAST_ANSWER_SECONDS = 1.0
 # How long the end of a run waits for a store that takes nothing.
 PATIENCE = "CIFAR_TRACK_PATIENCE"
 PATIENCE_SECONDS = 120.0
-# Metrics that go in one request, and a file that is written while others wait, are few anyway.
+# Operations whose metrics go together.
 MOST_AT_ONCE = 200
 
 _log = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ class Sender:
             done = not self._waiting
             self._changed.notify_all()
         # With a request under way, nobody else may send the same before its answer has come.
-        self._thread.join(timeout=None if done else FIRST_PAUSE_SECONDS)
+        self._thread.join(timeout=None if done else LAST_ANSWER_SECONDS)
         return done
 
     def _work(self) -> None:

@@ -111,13 +111,15 @@ def ensure_experiment_id(dataset_name: str) -> str:
     found = find_experiment_id(dataset_name)
     if found is not None:
         return found
+    name = DATASETS[dataset_name].experiment
     try:
-        name = DATASETS[dataset_name].experiment
         return str(client().create_experiment(name, artifact_location=_artifact_location(name)))
-    except MlflowException:  # another process was quicker
+    except MlflowException as error:  # another process was quicker
         found = find_experiment_id(dataset_name)
         if found is None:
-            raise
+            raise CifarTrackError(
+                f"the experiment {name!r} can't be made: {first_line(error)}"
+            ) from error
         return found
 
 

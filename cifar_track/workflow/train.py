@@ -151,8 +151,8 @@ def _fit_and_log(
     from cifar_track import models, serving, training
 
     epochs = experiment.training.epochs
-    # A refit that is cut short begins anew, and what a run was told of an epoch stays. So the epochs
-    # are seen in a child run, replaced then as a trial's is, and the run gets them when all are done.
+    # A refit that is cut short begins anew, and what a run was told of an epoch stays. So the
+    # epochs are seen in a child run, replaced then as a trial's is, and the run gets them at its end.
     refit = None if experiment.search is None else run.child("refit", flatten(experiment))
     told: list[tuple[int, Mapping[str, float], float]] = []
 
