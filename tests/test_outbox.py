@@ -359,7 +359,7 @@ def test_a_full_disk_under_sqlite_costs_one_line_when_it_begins_and_one_at_the_e
     shutil.copy(schema, small_disk / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{small_disk}/mlflow.db")
     folder = write_model(tmp_path / "model")
-    with (
+    with (  # noqa: PT012
         caplog.at_level(logging.WARNING), pytest.raises(CifarTrackError) as caught, start() as run
     ):  # fmt: skip
         fill(small_disk)

@@ -14,8 +14,8 @@ import numpy as np
 from cifar_track.config import FIRST_CLASSES
 from cifar_track.tracking.delivery import TAG_LENGTH
 from cifar_track.tracking.outbox import Operation, is_full
+from cifar_track.tracking.reach import first_line
 from cifar_track.tracking.sender import Sender
-from cifar_track.tracking.store import first_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

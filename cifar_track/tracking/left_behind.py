@@ -10,6 +10,7 @@ from cifar_track.config import CifarTrackError
 from cifar_track.tracking import store
 from cifar_track.tracking.delivery import Delivery
 from cifar_track.tracking.outbox import Outbox, outboxes_left
+from cifar_track.tracking.reach import first_line
 from cifar_track.tracking.sender import Sender
 
 PATIENCE_SECONDS = 10.0
@@ -69,7 +70,7 @@ def send_left_behind(*, patience: float, dry_run: bool = False) -> list[LeftBehi
         try:
             outbox = Outbox.take(folder)
         except (OSError, CifarTrackError) as error:
-            _log.warning("%s can't be read: %s", folder, store.first_line(error))
+            _log.warning("%s can't be read: %s", folder, first_line(error))
             continue
         if outbox is not None:
             found.append(_send(outbox, patience=patience, dry_run=dry_run))

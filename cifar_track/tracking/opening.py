@@ -14,6 +14,7 @@ from cifar_track.tracking import store
 from cifar_track.tracking.delivery import Delivery
 from cifar_track.tracking.outbox import Outbox, Progress
 from cifar_track.tracking.process import identity_tags
+from cifar_track.tracking.reach import first_line
 from cifar_track.tracking.runs import Run
 from cifar_track.tracking.sender import Sender
 
@@ -43,7 +44,7 @@ def open_run(
     try:
         opened = _open(client, run_id, experiment_id=experiment_id, name=name, tags=tags)
     except Exception as error:
-        raise CifarTrackError(f"no run could be opened: {store.first_line(error)}") from error
+        raise CifarTrackError(f"no run could be opened: {first_line(error)}") from error
     about = {
         "run_id": opened.info.run_id,
         "name": name,

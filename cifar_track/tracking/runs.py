@@ -17,6 +17,7 @@ from cifar_track.tracking.artifacts import RunArtifacts
 from cifar_track.tracking.delivery import TRACEBACK
 from cifar_track.tracking.outbox import Operation
 from cifar_track.tracking.process import identity_tags
+from cifar_track.tracking.reach import first_line
 from cifar_track.tracking.sender import Sender, patience
 
 # Who sends SIGTERM follows with SIGKILL, commonly after 10 s.
@@ -178,7 +179,7 @@ class Run(RunArtifacts):
         try:
             found = queries.find_child(self._handle, number)
         except Exception as error:
-            _log.warning("%s of trial %s is not known: %s", name, number, store.first_line(error))
+            _log.warning("%s of trial %s is not known: %s", name, number, first_line(error))
             return None
         return None if found is None else found.data.metrics.get(name)
 

@@ -15,9 +15,9 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_track import interrupts
-from cifar_track.tracking import store
 from cifar_track.tracking.delivery import Delivery
 from cifar_track.tracking.outbox import Operation, Outbox
+from cifar_track.tracking.reach import first_line
 
 # What a store that has answered will answer again.
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE")
@@ -144,10 +144,10 @@ class Sender:
             if self.trouble is None and not self._closing:
                 _log.warning(
                     "the tracking store takes nothing (%s); what runs make is kept in %s meanwhile",
-                    store.first_line(error),
+                    first_line(error),
                     self.outbox.folder.parent,
                 )
-            self.trouble = store.first_line(error)
+            self.trouble = first_line(error)
 
     def _next(self) -> list[Operation]:
         """The first operation, or all metrics up to the first that is none."""
@@ -200,7 +200,7 @@ class Sender:
                 parts += [{**operation, "parameters": {name: value}} for name, value in named]
         refused: list[str] = []
         if not parts:
-            refused = [f"{batch[0]['do']}: {store.first_line(error)}"]
+            refused = [f"{batch[0]['do']}: {first_line(error)}"]
         for part in parts:
             try:
                 if part["do"] == "metrics":
@@ -210,7 +210,7 @@ class Sender:
             except Exception as failure:
                 if not is_refusal(failure):
                     return failure
-                refused.append(store.first_line(failure))
+                refused.append(first_line(failure))
         progress = self.outbox.progress
         progress.refused += refused
         progress.whole = progress.whole and (batch[0]["do"] == "metrics" or not refused)

@@ -152,7 +152,7 @@ def _fit_and_log(
 
     epochs = experiment.training.epochs
     # A refit that is cut short begins anew, and what a run was told of an epoch stays. So the
-    # epochs are seen in a child run, replaced then as a trial's is, and the run gets them at its end.
+    # epochs are seen in a child run, replaced then as a trial's is; the run gets them at the end.
     refit = None if experiment.search is None else run.child("refit", flatten(experiment))
     told: list[tuple[int, Mapping[str, float], float]] = []
 
