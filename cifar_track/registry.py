@@ -62,16 +62,20 @@ class Promotion:
         return f"models:/{self.model_name}@{self.alias}"
 
 
-def find_best(dataset_name: str) -> FinishedRun:
+def find_best(dataset_name: str, *, champion_run_id: str | None = None) -> FinishedRun:
     """The finished run with the best validation accuracy, chosen without the test images.
+
+    Args:
+        dataset_name: whose runs.
+        champion_run_id: the champion's run, by whose validation images the others are chosen.
 
     Raises:
         CifarTrackError: no run qualifies.
     """
-    runs = [run for run in tracking.find_runs(dataset_name) if "best_val_accuracy" in run.metrics]
-    by_validation = [run for run in runs if run.protocol == "validation" and run.model_uri]
-    if by_validation:
-        return max(by_validation, key=lambda run: run.metrics["best_val_accuracy"])
+    choice = tracking.registrable(dataset_name, champion_run_id=champion_run_id)
+    if choice.runs:
+        return choice.runs[0]
+    runs = tracking.find_runs(dataset_name)
     reason = (
         "all were chosen by the test images (selection=test)"
         if any(run.protocol == "test" for run in runs)
@@ -105,9 +109,12 @@ def promote_best(
         CifarTrackError: no such run, it was chosen by the test images, it logged no model, or
             its model doesn't predict what was logged.
     """
-    run = find_best(dataset_name) if run_id is None else _require_run(dataset_name, run_id)
     name = registered_name or DATASETS[dataset_name].registered_model
     client = mlflow.MlflowClient()
+    if run_id is None:
+        run = find_best(dataset_name, champion_run_id=_champion_run_id(client, name))
+    else:
+        run = _require_run(dataset_name, run_id)
     _ensure_registered_model(client, name, dataset_name)
     version = _find_version(client, name, run)
     was_registered = version is not None
@@ -132,11 +139,17 @@ def promote_best(
 
 
 def _require_run(dataset_name: str, run_id: str) -> FinishedRun:
-    runs = [run for run in tracking.find_runs(dataset_name) if run.run_id.startswith(run_id)]
-    if len(runs) != 1:
-        many = f"{len(runs)} finished runs" if runs else "no finished run"
-        raise CifarTrackError(f"{many} on {dataset_name} with the id {run_id}")
-    run = runs[0]
+    found = tracking.resolve_run(run_id, dataset_name=dataset_name)
+    run = tracking.finished_run(found)
+    if found.info.status != "FINISHED" or found.info.lifecycle_stage != "active":
+        state = found.info.status if found.info.lifecycle_stage == "active" else "deleted"
+        raise CifarTrackError(
+            f"run {tracking.describe_run(found)} is {state}; register a finished run"
+        )
+    if "best_val_accuracy" not in run.metrics:
+        raise CifarTrackError(
+            f"run {tracking.describe_run(found)} has no validation accuracy; register an iteration"
+        )
     if run.protocol != "validation":
         raise CifarTrackError(
             f"run {run.run_id} was chosen by the test images (selection=test), so nothing says "
@@ -185,6 +198,13 @@ def _unregister(client: mlflow.MlflowClient, version: ModelVersion, run: Finishe
 def _champion(client: mlflow.MlflowClient, name: str) -> str | None:
     try:
         return str(client.get_model_version_by_alias(name, CHAMPION).version)
+    except MlflowException:
+        return None
+
+
+def _champion_run_id(client: mlflow.MlflowClient, name: str) -> str | None:
+    try:
+        return client.get_model_version_by_alias(name, CHAMPION).tags.get(tag.RUN_ID)
     except MlflowException:
         return None
 

@@ -14,7 +14,7 @@ import pytest
 import cifar_track
 from cifar_track import __main__, cli, config
 
-VERBS = ("main", "train", "compare", "register", "doctor", "move-runs")
+VERBS = ("main", "train", "compare", "runs", "register", "doctor", "move-runs")
 HEAVY = {"keras", "keras_tuner", "matplotlib", "mlflow", "numpy", "pandas", "sklearn", "tensorflow"}
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -101,15 +101,16 @@ class TestVerbs:
             "model.image_size": "64",
         }
 
-    @pytest.mark.parametrize("runs", ["a1,b2", "a1, b2", "a1 b2", ",a1,,b2,"])
+    @pytest.mark.parametrize("runs", ["a1,b2", "a1, b2", ",a1,,b2,"])
     def test_compare(self, workflow, runs):
         assert cli.run(["compare", "--runs", runs, "--output", "there"]) == 0
-        expected = {"dataset": "cifar100", "output": Path("there")}
+        defaults = {"dataset": None, "filter_string": "", "allow": ()}
+        expected = {**defaults, "output": Path("there")}
         assert workflow.asked == [("compare_runs", (("a1", "b2"),), expected)]
 
     def test_compare_the_newest(self, workflow):
         assert cli.run(["compare", "--dataset", "procedural"]) == 0
-        expected = {"dataset": "procedural", "output": None}
+        expected = {"dataset": "procedural", "filter_string": "", "allow": (), "output": None}
         assert workflow.asked == [("compare_runs", ((),), expected)]
 
     def test_register(self, workflow):
@@ -229,7 +230,8 @@ class TestMistakes:
 
     def test_an_option_like_no_other_names_all(self, capsys, workflow):
         told = refusal(capsys, workflow, "compare", "--zzz")
-        assert told == "no option '--zzz'; expected one of --runs, --dataset, --output"
+        names = "--runs, --filter, --allow, --dataset, --output"
+        assert told == f"no option '--zzz'; expected one of {names}"
 
     def test_an_error_of_the_workflow_is_one_line(self, capsys, workflow):
         def refuse(**_):

@@ -34,6 +34,7 @@ ENTRY_POINTS = (
     "resnet50",
     "train",
     "compare",
+    "runs",
     "register",
     "doctor",
     "move_runs",
@@ -63,6 +64,7 @@ def asked(monkeypatch):
                 "register_best",
                 "mend_runs",
                 "move_runs",
+                "show_runs",
             )
         }
     )

@@ -181,5 +181,5 @@ def test_real_images_and_the_stand_in_never_share_a_model(log):
 
 def test_a_run_that_is_not_there_is_told_in_one_line(log):
     log("first")
-    with pytest.raises(CifarTrackError, match="no finished run on procedural with the id feed"):
+    with pytest.raises(CifarTrackError, match="no run is called 'feed'"):
         promote(run_id="feed")

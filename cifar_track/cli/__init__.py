@@ -11,6 +11,7 @@ from cifar_track.cli.compare import compare
 from cifar_track.cli.doctor import mend
 from cifar_track.cli.move_runs import move_runs
 from cifar_track.cli.register import register
+from cifar_track.cli.runs import show_runs
 from cifar_track.cli.study import run_study
 from cifar_track.cli.train import SHORTCUTS, train
 from cifar_track.config import CifarTrackError
@@ -81,7 +82,7 @@ def verbs() -> None:
     """
 
 
-for verb in (run_study, train, compare, register, mend, move_runs):
+for verb in (run_study, train, compare, show_runs, register, mend, move_runs):
     verbs.add_command(verb)
 
 

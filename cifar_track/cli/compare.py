@@ -6,30 +6,64 @@ from pathlib import Path
 
 import click
 
-from cifar_track.cli.options import DATASET, ExpandedPath
+from cifar_track import config
+from cifar_track.cli.options import ExpandedPath
 
 
 @click.command("compare")
 @click.option(
     "--runs",
-    metavar="ID,ID,...",
+    metavar="RUN,RUN,...",
     default="",
-    help="Runs of MLflow.  [default: the newest finished run of each iteration]",
+    help="Ids, beginnings of ids or names of runs.  [default: of each iteration the newest "
+    "finished run on the same training and test images as the newest of all]",
 )
-@DATASET
+@click.option(
+    "--filter",
+    "filter_string",
+    metavar="FILTER",
+    default="",
+    help="Also the finished runs that match a filter of MLflow's.",
+)
+@click.option(
+    "--allow",
+    metavar="WORD,WORD,...",
+    default="",
+    help="Show, marked, what can't be compared: different_tests, other_protocol, unfinished, "
+    "deleted, trials.",
+)
+@click.option(
+    "--dataset",
+    type=click.Choice(tuple(config.DATASETS)),
+    help="Whose runs.  [default: those of the runs named, otherwise cifar100]",
+)
 @click.option(
     "--output",
     type=ExpandedPath(file_okay=False),
     help="Folder for a copy of the comparison.  [default: none, it is logged to MLflow]",
 )
-def compare(*, runs: str, dataset: str, output: Path | None) -> None:
+def compare(
+    *, runs: str, filter_string: str, allow: str, dataset: str | None, output: Path | None
+) -> None:
     """Put runs side by side: settings, metrics, classes, and whether differences are chance.
 
     \b
     Examples:
       mlflow run . -e compare
-      python -m cifar_track compare --runs 5f0c1e,9ab3d2 --output comparison
+      python -m cifar_track compare --runs 5f0c1e,"my named run" --output comparison
+      mlflow run . -e compare -P filter="params.optimizer.name = 'sgd'"
     """
     from cifar_track import workflow
 
-    workflow.compare_runs(tuple(runs.replace(",", " ").split()), dataset=dataset, output=output)
+    workflow.compare_runs(
+        _words(runs),
+        dataset=dataset,
+        filter_string=filter_string,
+        allow=_words(allow),
+        output=output,
+    )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """What commas part; a run's name may hold spaces."""
+    return tuple(word for part in text.split(",") if (word := part.strip()))

@@ -11,7 +11,10 @@ from cifar_track.cli.options import DATA_DIRECTORY, DATASET
 
 @click.command("register")
 @click.option(
-    "--run", "run_id", metavar="ID", help="A run of MLflow.  [default: the best by validation]"
+    "--run",
+    "run_id",
+    metavar="RUN",
+    help="Id, beginning of the id or name of a run.  [default: the best by validation]",
 )
 @DATASET
 @click.option(

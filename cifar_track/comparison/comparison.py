@@ -239,7 +239,10 @@ def _test_pairs(results: Sequence[RunResult], labels: tuple[str, ...]) -> tuple[
         zip(labels, results, strict=True), 2
     ):
         missing = _why_untested(first, first_label) or _why_untested(second, second_label)
-        if not missing and not np.array_equal(_array(first.labels), _array(second.labels)):
+        if not missing and (
+            first.test_digest != second.test_digest
+            or not np.array_equal(_array(first.labels), _array(second.labels))
+        ):
             missing = "the two were tested on different images"
         test = None
         if not missing:

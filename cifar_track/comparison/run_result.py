@@ -70,6 +70,8 @@ class RunResult:
             `val_accuracy`, as far as they were logged.
         search: what its search tried, or None.
         status: how it ended, in MLflow's word.
+        test_digest: what its test images are known by; None where it does not say.
+        remarks: what is said of a run that is shown only because it was asked for.
     """
 
     run_id: str
@@ -86,6 +88,8 @@ class RunResult:
     history: Sequence[Mapping[str, float]] = field(default=(), repr=False)
     search: SearchRecord | None = field(default=None, repr=False)
     status: str = "FINISHED"
+    test_digest: str | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +49,11 @@ class Images:
     def __len__(self) -> int:
         """The number of images."""
         return len(self.labels)
+
+    @cached_property
+    def digest(self) -> str:
+        """32 hexadecimal characters over images and labels, by which the same are known."""
+        return _digest((self.images, self.labels), facts=())
 
 
 @dataclass(frozen=True)

@@ -2,44 +2,73 @@
 
 from cifar_track.tracking import quiet  # noqa: F401 - before mlflow is imported
 from cifar_track.tracking.abandoned import Abandoned, find_abandoned, mend
+from cifar_track.tracking.choice import (
+    ALLOWED,
+    Choice,
+    dataset_of,
+    newest_alike,
+    registrable,
+    require_comparable,
+)
+from cifar_track.tracking.claim import Claim, Holder, claim_run, holder_of, release_run
 from cifar_track.tracking.left_behind import LeftBehind, open_store, send_left_behind
 from cifar_track.tracking.queries import (
     FinishedRun,
     find_child,
     find_resumable,
     find_runs,
+    finished_run,
     load_result,
-    newest_of_each_iteration,
 )
 from cifar_track.tracking.relocation import Relocation, find_relocation, relocate
+from cifar_track.tracking.resolve import describe_run, resolve_filter, resolve_run
 from cifar_track.tracking.runs import ChildRun, NotSentError, Run
 from cifar_track.tracking.sender import patience
 from cifar_track.tracking.start import start_run
 from cifar_track.tracking.store import compare_url, run_url, ui_address, ui_command
 from cifar_track.tracking.transfer import Transfer, move_runs
+from cifar_track.tracking.tree import Branch, read_tree
+from cifar_track.tracking.view import experiment_url
 
 __all__ = [
+    "ALLOWED",
     "Abandoned",
+    "Branch",
     "ChildRun",
+    "Choice",
+    "Claim",
     "FinishedRun",
+    "Holder",
     "LeftBehind",
     "NotSentError",
     "Relocation",
     "Run",
     "Transfer",
+    "claim_run",
     "compare_url",
+    "dataset_of",
+    "describe_run",
+    "experiment_url",
     "find_abandoned",
     "find_child",
     "find_relocation",
     "find_resumable",
     "find_runs",
+    "finished_run",
+    "holder_of",
     "load_result",
     "mend",
     "move_runs",
-    "newest_of_each_iteration",
+    "newest_alike",
     "open_store",
     "patience",
+    "read_tree",
+    "registrable",
+    "release_run",
     "relocate",
+    "require_comparable",
+    "resolve_filter",
+    "resolve_run",
     "run_url",
     "send_left_behind",
     "start_run",

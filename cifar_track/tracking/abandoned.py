@@ -11,6 +11,8 @@ from pathlib import Path
 import mlflow
 
 from cifar_track.tracking import queries, store, tag
+from cifar_track.tracking.claim import release_run
+from cifar_track.tracking.launcher import LAUNCH_MINUTES
 from cifar_track.tracking.process import (
     PROJECT_DIRECTORY,
     git_origin,
@@ -18,9 +20,6 @@ from cifar_track.tracking.process import (
     is_on_this_host,
     user_name,
 )
-
-# Making an environment, which `mlflow run` does after it has opened the run, takes minutes.
-LAUNCH_MINUTES = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +94,7 @@ def mend(abandoned: Sequence[Abandoned]) -> list[Abandoned]:
             continue
         client.set_tag(entry.run_id, tag.MENDED, entry.reason)
         client.set_terminated(entry.run_id, entry.status, end_time=_last_sign_of_life(run))
+        release_run(entry.run_id)
         mended.append(entry)
     return mended
 

@@ -12,33 +12,49 @@ can't be moved to another experiment. Hence:
   `cifar_track.launcher_run_id`; the tag `cifar_track.run_id` leads the other way. MLflow ends it
   as the command ends. It is not deleted: it is the id that `mlflow run` prints, that
   `mlflow.projects.run` returns, and that holds the `-P` values as typed.
+
+Only a run that waits for this very command is taken: RUNNING, opened by `mlflow run` as long ago as
+a launch may take, and never worked on. Any other that `MLFLOW_RUN_ID` names is left as it is, such
+as a finished one, or the one that an earlier command of the same entry point has taken.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 
 import mlflow
 from mlflow.exceptions import MlflowException
+from mlflow.utils import name_utils
 
 from cifar_track.addresses import shown
 from cifar_track.config import CifarTrackError
 from cifar_track.tracking import store, tag
+from cifar_track.tracking.claim import Claim, claim_run, was_ever_held
 from cifar_track.tracking.process import identity_tags
+
+# Making an environment, which `mlflow run` does after it has opened the run, takes minutes.
+LAUNCH_MINUTES = 60.0
 
 
 @dataclass(frozen=True)
 class LauncherRun:
-    """The run that `mlflow run` opened."""
+    """The run that `mlflow run` opened, claimed for this process.
+
+    Attributes:
+        name: what the person called it with `--run-name`; None where MLflow made a name up.
+    """
 
     run_id: str
     experiment_id: str
     entry_point: str
+    name: str | None
+    claim: Claim
 
 
 def claim_launcher_run() -> LauncherRun | None:
-    """Take over the run that `mlflow run` opened for this process; once, then there is none.
+    """Claim the run that `mlflow run` opened for this process; once, then there is none.
 
     Raises:
         CifarTrackError: `mlflow run` was called in another folder, and its store is not found.
@@ -58,10 +74,18 @@ def claim_launcher_run() -> LauncherRun | None:
             f"the run {run_id} that `mlflow run` opened is not in {uri}; call "
             "`mlflow run` in the project folder, or set MLFLOW_TRACKING_URI to a full address"
         ) from error
+    if not _waits_for_a_command(run):
+        return None
+    try:
+        claim = claim_run(run_id)
+    except CifarTrackError:  # the other command of the same entry point was quicker
+        return None
     return LauncherRun(
         run_id=run_id,
         experiment_id=run.info.experiment_id,
         entry_point=run.data.tags.get(tag.MLFLOW_ENTRY_POINT, "main"),
+        name=None if _is_made_up(run.info.run_name) else run.info.run_name,
+        claim=claim,
     )
 
 
@@ -70,7 +94,7 @@ def link_launcher_run(launcher: LauncherRun, run: mlflow.entities.Run, *, name: 
     client = store.client()
     link = store.run_url(run.info.run_id, run.info.experiment_id, base="")
     tags = {
-        tag.MLFLOW_NAME: f"mlflow run -e {launcher.entry_point}",
+        tag.MLFLOW_NAME: launcher.name or f"mlflow run -e {launcher.entry_point}",
         tag.MLFLOW_NOTE: (
             f"`mlflow run -e {launcher.entry_point}` was called here; what it did is in "
             f"[{name}]({link})."
@@ -80,3 +104,25 @@ def link_launcher_run(launcher: LauncherRun, run: mlflow.entities.Run, *, name: 
     }
     for key, value in tags.items():
         client.set_tag(launcher.run_id, key, value)
+
+
+def _waits_for_a_command(run: mlflow.entities.Run) -> bool:
+    age = time.time() - run.info.start_time / 1000
+    return (
+        run.info.status == "RUNNING"
+        and run.info.lifecycle_stage == "active"
+        and run.data.tags.get(tag.MLFLOW_SOURCE_TYPE) == "PROJECT"
+        and age < 60 * LAUNCH_MINUTES
+        and not was_ever_held(run)
+    )
+
+
+def _is_made_up(name: str) -> bool:
+    """Whether MLflow made the name up, such as `valuable-lark-5`, because nobody gave one."""
+    predicate, _, rest = name.partition("-")
+    noun, _, number = rest.partition("-")
+    return (
+        predicate in name_utils._GENERATOR_PREDICATES  # noqa: SLF001
+        and noun in name_utils._GENERATOR_NOUNS  # noqa: SLF001
+        and number.isdecimal()
+    )

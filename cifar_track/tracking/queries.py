@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import csv
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
 import numpy as np
+from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
 from cifar_track.addresses import shown
 from cifar_track.config import CifarTrackError
 from cifar_track.tracking import store, tag
-from cifar_track.tracking.process import is_alive, is_on_this_host
+from cifar_track.tracking.claim import PARAMETER, held_error, holder_of
+from cifar_track.tracking.process import is_on_this_host
 from cifar_track.tracking.relocation import missing_files
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 
 _PAGE = 1000
+
+FINISHED_ITERATIONS = f"attributes.status = 'FINISHED' AND tags.`{tag.KIND}` = 'iteration'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,30 +67,24 @@ def find_runs(dataset_name: str) -> list[FinishedRun]:
     experiment_id = store.find_experiment_id(dataset_name)
     if experiment_id is None:
         return []
-    found = search_runs(
-        [experiment_id], f"attributes.status = 'FINISHED' AND tags.`{tag.KIND}` = 'iteration'"
-    )
-    return [_finished_run(run) for run in found]
+    return [finished_run(run) for run in search_runs([experiment_id], FINISHED_ITERATIONS)]
 
 
-def newest_of_each_iteration(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
-    """The newest run of each iteration, in the order in which they were started."""
-    newest: dict[str, FinishedRun] = {}
-    for run in runs:
-        if run.iteration not in newest or run.started > newest[run.iteration].started:
-            newest[run.iteration] = run
-    return sorted(newest.values(), key=lambda run: run.started)
-
-
-def find_resumable(search_key: str, *, dataset_name: str) -> str | None:
+def find_resumable(
+    search_key: str, *, dataset_name: str, has_state: Callable[[str], bool]
+) -> str | None:
     """The run that a search of the same settings left unfinished, if any.
 
-    Only the newest run with that key counts, and only when its work has stopped: a run whose
-    process still lives, or which another host left RUNNING, is somebody else's.
+    Only the newest run with that key counts. A run that another host left RUNNING is somebody
+    else's; one that another host ended is gone on with only where the search's state lies.
 
     Args:
         search_key: what the search was tagged with, under `cifar_track.search_key`.
         dataset_name: `cifar100` or `procedural`.
+        has_state: whether the search's state is at hand, by run id.
+
+    Raises:
+        CifarTrackError: a process of this host is at work on it, and is named.
     """
     experiment_id = store.find_experiment_id(dataset_name)
     if experiment_id is None:
@@ -98,10 +96,15 @@ def find_resumable(search_key: str, *, dataset_name: str) -> str | None:
     )
     if not found or found[0].info.status == "FINISHED":
         return None
-    tags = found[0].data.tags
-    if found[0].info.status == "RUNNING" and (not is_on_this_host(tags) or is_alive(tags)):
+    [run] = found
+    holder = holder_of(run)
+    if holder is not None and holder.lives:
+        raise held_error(run, holder)
+    if holder is not None:
         return None
-    return str(found[0].info.run_id)
+    if not is_on_this_host(run.data.tags) and not has_state(run.info.run_id):
+        return None
+    return str(run.info.run_id)
 
 
 def find_child(parent_run_id: str, number: int) -> mlflow.entities.Run | None:
@@ -115,8 +118,12 @@ def find_child(parent_run_id: str, number: int) -> mlflow.entities.Run | None:
     return found[0] if found else None
 
 
-def load_result(run_id: str) -> RunResult:
+def load_result(run_id: str, *, remarks: tuple[str, ...] = ()) -> RunResult:
     """Read back what a run logged, ready to be compared.
+
+    Args:
+        run_id: MLflow's run id.
+        remarks: what is said of a run that is shown only because it was asked for.
 
     Raises:
         CifarTrackError: there is no such run, or it holds no evaluation.
@@ -142,18 +149,28 @@ def load_result(run_id: str) -> RunResult:
         run_id=run_id,
         name=run.info.run_name,
         iteration=run.data.tags.get(tag.ITERATION, run.info.run_name),
-        parameters=dict(run.data.params),
+        # A claim is a parameter only because the store takes it once.
+        parameters={k: v for k, v in run.data.params.items() if not k.startswith(PARAMETER)},
         metrics=dict(run.data.metrics),
         per_class=per_class,
         labels=labels,
         predictions=predictions,
+        test_digest=run.data.tags.get(tag.TEST_DIGEST),
+        remarks=remarks,
     )
 
 
 def search_runs(
-    experiment_ids: Sequence[str], filter_string: str = "", *, limit: int | None = None
+    experiment_ids: Sequence[str],
+    filter_string: str = "",
+    *,
+    limit: int | None = None,
+    view: int = ViewType.ACTIVE_ONLY,
+    order_by: str = "attributes.start_time DESC",
 ) -> list[mlflow.entities.Run]:
     """Every run that matches, or the first of them, the newest first."""
+    if not experiment_ids:
+        return []
     client = store.client()
     found: list[mlflow.entities.Run] = []
     token: str | None = None
@@ -161,8 +178,9 @@ def search_runs(
         page = client.search_runs(
             list(experiment_ids),
             filter_string,
-            max_results=_PAGE if limit is None else limit - len(found),
-            order_by=["attributes.start_time DESC"],
+            run_view_type=view,
+            max_results=_PAGE if limit is None else min(_PAGE, limit - len(found)),
+            order_by=[order_by],
             page_token=token,
         )
         found.extend(page)
@@ -171,7 +189,8 @@ def search_runs(
             return found
 
 
-def _finished_run(run: mlflow.entities.Run) -> FinishedRun:
+def finished_run(run: mlflow.entities.Run) -> FinishedRun:
+    """A run of the store's as the rest of the program knows it."""
     tags = dict(run.data.tags)
     return FinishedRun(
         run_id=run.info.run_id,

@@ -10,6 +10,7 @@ import cifar_track
 from cifar_track import interrupts
 from cifar_track.config import Experiment
 from cifar_track.tracking import launcher, store, tag
+from cifar_track.tracking.claim import claim_run, released_at_the_end
 from cifar_track.tracking.machine import MachineWatch
 from cifar_track.tracking.opening import innermost, open_run
 from cifar_track.tracking.process import git_tags, identity_tags, machine_tags
@@ -40,21 +41,27 @@ def start_run(
         experiment: the page that is run; its name, protocol and selection become tags. None for
             a run that trains nothing.
         dataset_name: `cifar100` or `procedural`; it decides MLflow's experiment.
-        name: what the UI shows.
+        name: what the UI shows, unless the person gave `mlflow run` another by `--run-name`.
         kind: `iteration`, `study` (several iterations as its children) or `comparison`.
         tags: further tags.
-        resume_run_id: an unfinished run to go on with, as `find_resumable` gives it.
+        resume_run_id: an unfinished run to go on with, as `find_resumable` gives it. It is
+            claimed first, and let go at the end.
 
     Raises:
-        CifarTrackError: the store can't be reached, or the run is not there.
+        CifarTrackError: the store can't be reached, the run is not there, or another process has
+            it, which is named.
     """
     if kind not in KINDS:
         raise ValueError(f"kind {kind!r}; expected one of {', '.join(KINDS)}")
     store.open_store()
     experiment_id = store.ensure_experiment_id(dataset_name)
+    claim = None if resume_run_id is None else claim_run(resume_run_id)
     launched = launcher.claim_launcher_run()
     joins = launched is not None and launched.experiment_id == experiment_id and not resume_run_id
     run_id = launched.run_id if launched is not None and joins else resume_run_id
+    if launched is not None:
+        name = launched.name or name
+        claim = launched.claim if joins else claim
     all_tags = {
         tag.KIND: kind,
         tag.DATASET: dataset_name,
@@ -70,7 +77,7 @@ def start_run(
         all_tags[tag.MLFLOW_PARENT] = outer.id
     if launched is not None and not joins:
         all_tags[tag.LAUNCHER_RUN_ID] = launched.run_id
-    with interrupts.raised(), interrupts.deferred():
+    with released_at_the_end(claim), interrupts.raised(), interrupts.deferred():
         opened, run = open_run(run_id, experiment_id=experiment_id, name=name, tags=all_tags)
         watch = MachineWatch(opened, run.log_machine) if kind == "iteration" else None
         token = innermost.set(run)

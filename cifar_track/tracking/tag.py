@@ -11,6 +11,12 @@ KIND = "cifar_track.kind"
 ITERATION = "cifar_track.iteration"
 PROTOCOL = "cifar_track.protocol"
 DATASET = "cifar_track.dataset"
+# Over the images and labels that it was trained on, chosen by and judged on.
+TRAINING_DIGEST = "cifar_track.training_digest"
+VALIDATION_DIGEST = "cifar_track.validation_digest"
+TEST_DIGEST = "cifar_track.test_digest"
+# `full`, or `quick` for a run that shows the product at work and says little of its network.
+BUDGET = "cifar_track.budget"
 VERSION = "cifar_track.version"
 UNCOMMITTED_CHANGES = "cifar_track.uncommitted_changes"
 
@@ -24,6 +30,8 @@ LOCK = "cifar_track.lock"
 HOST = "cifar_track.host"
 PID = "cifar_track.pid"
 PROCESS_STARTED = "cifar_track.process_started"
+# The number of the last claim that was let go; see `cifar_track.tracking.claim`.
+RELEASED = "cifar_track.released"
 
 # How it ended.
 ERROR = "cifar_track.error"
@@ -67,6 +75,9 @@ INHERITED = (
     ITERATION,
     PROTOCOL,
     DATASET,
+    TRAINING_DIGEST,
+    VALIDATION_DIGEST,
+    BUDGET,
     VERSION,
     COMMAND,
     PROCESSOR,

@@ -4,7 +4,16 @@ from cifar_track.workflow.compare import compare_runs
 from cifar_track.workflow.doctor import mend_runs
 from cifar_track.workflow.move_runs import move_runs
 from cifar_track.workflow.register import register_best
+from cifar_track.workflow.runs import show_runs
 from cifar_track.workflow.study import run_study
 from cifar_track.workflow.train import run_experiment
 
-__all__ = ["compare_runs", "mend_runs", "move_runs", "register_best", "run_experiment", "run_study"]
+__all__ = [
+    "compare_runs",
+    "mend_runs",
+    "move_runs",
+    "register_best",
+    "run_experiment",
+    "run_study",
+    "show_runs",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,30 +23,35 @@ FIGURE_DPI = 110
 
 
 def compare_runs(
-    run_ids: Sequence[str] = (), *, dataset: str = "cifar100", output: Path | None = None
+    references: Sequence[str] = (),
+    *,
+    dataset: str | None = None,
+    filter_string: str = "",
+    allow: Collection[str] = (),
+    output: Path | None = None,
 ) -> Comparison:
     """Put runs side by side, log the comparison to a run of its own, and print where it is.
 
     Args:
-        run_ids: MLflow's run ids; the newest finished run of each iteration if empty.
-        dataset: whose runs, where none are named.
+        references: ids, beginnings of ids or names of runs. Without these and a filter, of each
+            iteration the newest finished run that is like the newest of all.
+        dataset: whose runs; of any data set where some are named, otherwise of CIFAR-100.
+        filter_string: a filter of MLflow's, for finished runs.
+        allow: what may be shown although it can't be compared: words of `tracking.ALLOWED`.
         output: a folder for a copy of the comparison's files.
 
     Raises:
-        CifarTrackError: no run to compare, an unknown run, or runs on different classes.
+        CifarTrackError: no run to compare, a run that is not known or not of this kind, or runs
+            that were judged differently.
     """
     tracking.open_store()
     folders.require_output(output)
-    if not run_ids:
-        newest = tracking.newest_of_each_iteration(tracking.find_runs(dataset))
-        run_ids = tuple(run.run_id for run in newest)
-    if not run_ids:
-        raise CifarTrackError(
-            f"no finished run on {dataset} to compare; run one first: mlflow run . -e baseline"
-        )
-    if len(set(run_ids)) != len(run_ids):
-        raise CifarTrackError("a run is named twice; name each run once")
-    comparison = compare([tracking.load_result(run_id) for run_id in run_ids])
+    run_ids, remarks, dataset = _choose(
+        references, dataset=dataset, filter_string=filter_string, allow=allow
+    )
+    comparison = compare(
+        [tracking.load_result(run_id, remarks=remarks.get(run_id, ())) for run_id in run_ids]
+    )
     drawn = _figures(comparison)
     images = {name: _as_png(figure) for name, figure in drawn.items()}
     pages = {
@@ -82,7 +87,41 @@ def compare_runs(
         tell(f"report: {output / 'comparison.html'}")
     tell(f"open the UI: {tracking.ui_command()}")
     tell(f"side by side: {url}")
+    tell(f"all runs: {tracking.experiment_url(run.experiment_id)}")
     return comparison
+
+
+def _choose(
+    references: Sequence[str],
+    *,
+    dataset: str | None,
+    filter_string: str,
+    allow: Collection[str],
+) -> tuple[tuple[str, ...], Mapping[str, tuple[str, ...]], str]:
+    """The runs' ids, what is to be said of each, and the data set that they are filed under."""
+    if not references and not filter_string:
+        dataset = dataset or "cifar100"
+        choice = tracking.newest_alike(dataset)
+        for line in choice.left_out:
+            tell(line)
+        if not choice.runs:
+            raise CifarTrackError(
+                f"no finished run on {dataset} to compare; run one first: mlflow run . -e baseline"
+            )
+        return tuple(run.run_id for run in choice.runs), {}, dataset
+    runs = [tracking.resolve_run(reference, dataset_name=dataset) for reference in references]
+    if filter_string:
+        named = {run.info.run_id for run in runs}
+        found = tracking.resolve_filter(filter_string, dataset_name=dataset)
+        runs += [run for run in reversed(found) if run.info.run_id not in named]
+    run_ids = tuple(run.info.run_id for run in runs)
+    if len(set(run_ids)) != len(run_ids):
+        raise CifarTrackError("a run is named twice; name each run once")
+    remarks = tracking.require_comparable(runs, allow=allow)
+    for run in runs:
+        for remark in remarks.get(run.info.run_id, ()):
+            tell(f"run {tracking.describe_run(run)}: {remark}")
+    return run_ids, remarks, tracking.dataset_of(runs)
 
 
 def _figures(comparison: Comparison) -> Mapping[str, Figure]:

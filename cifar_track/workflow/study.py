@@ -58,7 +58,7 @@ def run_study(*, dataset: str = "auto", data_dir: Path | None = None, seed: int 
             }
             if name == "resnet50":
                 settings |= _resnet50_weights()
-            run_ids.append(run_experiment(name, settings, data_dir=data_dir))
+            run_ids.append(run_experiment(name, settings, data_dir=data_dir, budget="quick"))
             gc.collect()  # Keras's graphs are cycles, and hold the images
         register_best(dataset=chosen, data_dir=data_dir)
     compare_runs(run_ids, dataset=chosen, output=REPORT_DIRECTORY)

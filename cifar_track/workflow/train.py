@@ -25,7 +25,7 @@ from cifar_track.data import Dataset, find_seen, load_dataset
 from cifar_track.evaluation import evaluate
 from cifar_track.tracking import tag
 from cifar_track.workflow.terminal import load_tensorflow, show_epoch, tell
-from cifar_track.workflow.tune import find_best_values, forget_search
+from cifar_track.workflow.tune import find_best_values, forget_search, has_search_state
 
 if TYPE_CHECKING:
     import keras
@@ -40,6 +40,7 @@ def run_experiment(
     data_dir: Path | None = None,
     workers: int | None = None,
     run_name: str | None = None,
+    budget: str = "full",
 ) -> str:
     """Run a page of `experiments/`: search if it searches, then fit, evaluate and log.
 
@@ -52,6 +53,7 @@ def run_experiment(
         data_dir: where CIFAR-100 lies, before the usual places.
         workers: trials at once in a search; as many as the machine carries unless given.
         run_name: what MLflow shows; the page's name unless given.
+        budget: `full`, or `quick` for a run that is not to be taken for what its page can do.
 
     Returns:
         MLflow's run id.
@@ -71,14 +73,21 @@ def run_experiment(
     precision = training.resolve_precision(experiment.training)
     experiment = override(experiment, {"training.precision": precision})
     classes = len(data.classes.fine)
-    tags, resumed = {}, None
+    tags = {
+        tag.BUDGET: budget,
+        tag.TRAINING_DIGEST: data.train.digest,
+        tag.VALIDATION_DIGEST: data.validation.digest,
+    }
+    resumed = None
     if experiment.search is None:
         model = training.build_model(experiment, classes=classes)
     else:
         training.check_model(experiment, classes=classes)
         search_key = _search_key(experiment, data)
-        tags = {tag.SEARCH_KEY: search_key}
-        resumed = tracking.find_resumable(search_key, dataset_name=data.name)
+        tags[tag.SEARCH_KEY] = search_key
+        resumed = tracking.find_resumable(
+            search_key, dataset_name=data.name, has_state=has_search_state
+        )
     if resumed is not None:
         tell(f"{name}: going on with run {resumed}, which was cut short")
     with tracking.start_run(
@@ -110,6 +119,8 @@ def run_experiment(
         f"({figures['test_accuracy_low']:.4f} to {figures['test_accuracy_high']:.4f}), "
         f"run {run.id}"
     )
+    if budget == "full":
+        tell(f"all runs: {tracking.experiment_url(run.experiment_id)}")
     return run.id
 
 
@@ -176,6 +187,7 @@ def _fit_and_log(
     )
     served = models.for_serving(fit.model, views=experiment.prediction.views)
     test = data.load_test()
+    run.set_tags({tag.TEST_DIGEST: test.digest})
     logarithms = training.predict(models.with_log_probabilities(served), test.images)
     evaluation = evaluate(
         np.exp(logarithms),

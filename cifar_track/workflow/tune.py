@@ -102,6 +102,11 @@ def find_best_values(
     return BestTrial(found.best.values, listener.val_accuracy(found.best), found.weights)
 
 
+def has_search_state(run_id: str) -> bool:
+    """Whether the state of a run's search is on this machine."""
+    return _state_directory(run_id).is_dir()
+
+
 def forget_search(run_id: str) -> None:
     """Remove the state of a search whose run is over, refit and all."""
     shutil.rmtree(_state_directory(run_id), ignore_errors=True)

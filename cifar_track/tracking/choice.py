@@ -1,0 +1,264 @@
+"""Which runs may be put side by side, and which are when nobody names any."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from cifar_track.config import DATASETS, CifarTrackError
+from cifar_track.tracking import store, tag
+from cifar_track.tracking.queries import (
+    FINISHED_ITERATIONS,
+    FinishedRun,
+    finished_run,
+    search_runs,
+)
+from cifar_track.tracking.resolve import describe_run
+
+# What `allow` lets in, and what it says of a run. A run without an evaluation has nothing to show.
+ALLOWED = {
+    "different_tests": "judged on other test images; no test is made with it",
+    "other_protocol": "chosen by the test images",
+    "unfinished": "did not finish",
+    "deleted": "lies in the trash",
+    "trials": "a trial of a search",
+}
+# The newest runs that are looked through for what the default choice passes over.
+LOOKED_THROUGH = 200
+# Of the same reason, so many are named one by one.
+NAMED = 3
+
+_EVALUATED = "metrics.test_accuracy >= 0"
+_FULL = f"tags.`{tag.BUDGET}` = 'full'"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Runs that were chosen because nobody named any.
+
+    Attributes:
+        runs: in the order in which they were started.
+        left_out: a line for each that was passed over, or for several, and why.
+    """
+
+    runs: tuple[FinishedRun, ...]
+    left_out: tuple[str, ...]
+
+
+def newest_alike(dataset_name: str) -> Choice:
+    """Of each iteration the newest finished run that was taught and judged as the newest of all.
+
+    Alike are runs on the same training and the same test images. Runs at a quick budget stand back
+    where there is one at a full budget. The store filters and sorts: what is not chosen is
+    not read, beyond the newest few, so that what was left out can be said.
+    """
+    experiment_id = store.find_experiment_id(dataset_name)
+    if experiment_id is None:
+        return Choice((), ())
+    evaluated = f"{FINISHED_ITERATIONS} AND {_EVALUATED}"
+    newest = _newest(experiment_id, f"{evaluated} AND {_FULL}") or _newest(experiment_id, evaluated)
+    if newest is None:
+        return Choice((), tuple(_summary([], experiment_id, None)))
+    alike = _alike(newest, (tag.BUDGET, tag.TRAINING_DIGEST, tag.TEST_DIGEST))
+    chosen = [newest]
+    while True:  # one small question an iteration
+        others = "".join(
+            f" AND tags.`{tag.ITERATION}` != '{run.data.tags[tag.ITERATION]}'"
+            for run in chosen
+            if tag.ITERATION in run.data.tags
+        )
+        found = _newest(experiment_id, f"{evaluated} AND {alike}{others}")
+        if found is None or tag.ITERATION not in newest.data.tags:
+            break
+        chosen.append(found)
+    chosen.sort(key=lambda run: run.info.start_time)
+    left_out = _summary(chosen, experiment_id, newest)
+    return Choice(tuple(finished_run(run) for run in chosen), tuple(left_out))
+
+
+def registrable(dataset_name: str, *, champion_run_id: str | None = None) -> Choice:
+    """The finished runs whose validation accuracies say which is best, the best first.
+
+    They were chosen by the same validation images as the champion's run, or else as the newest:
+    accuracies on different images don't compare. Runs at a quick budget stand back where there is
+    one at a full budget.
+
+    Args:
+        dataset_name: whose runs.
+        champion_run_id: the run whose model is the champion.
+    """
+    experiment_id = store.find_experiment_id(dataset_name)
+    if experiment_id is None:
+        return Choice((), ())
+    validated = (
+        f"{FINISHED_ITERATIONS} AND metrics.best_val_accuracy >= 0 "
+        f"AND tags.`{tag.PROTOCOL}` = 'validation' AND tags.`{tag.MODEL_URI}` IS NOT NULL"
+    )
+    newest = _newest(experiment_id, f"{validated} AND {_FULL}") or _newest(experiment_id, validated)
+    if newest is None:
+        return Choice((), ())
+    reference = newest
+    champion = _champion(champion_run_id)
+    if champion is not None and _budget(champion) == _budget(newest):
+        reference = champion
+    alike = _alike(reference, (tag.BUDGET, tag.VALIDATION_DIGEST))
+    runs = search_runs(
+        [experiment_id],
+        f"{validated} AND {alike}",
+        limit=LOOKED_THROUGH,
+        order_by="metrics.best_val_accuracy DESC",
+    )
+    others = search_runs([experiment_id], validated, limit=LOOKED_THROUGH)
+    passed_over = defaultdict(list)
+    for run in others:
+        if _budget(run) != _budget(reference):
+            passed_over[f"{_budget(run)} budget"].append(run)
+        elif not _same(run, reference, tag.VALIDATION_DIGEST):
+            passed_over["chosen by other validation images"].append(run)
+    return Choice(tuple(finished_run(run) for run in runs), tuple(_lines(passed_over)))
+
+
+def require_comparable(
+    runs: Sequence[mlflow.entities.Run], *, allow: Collection[str] = ()
+) -> dict[str, tuple[str, ...]]:
+    """Refuse runs that can't be put side by side, unless they are asked for.
+
+    Args:
+        runs: as a person named them; the first stands for what the others are held against.
+        allow: words of `ALLOWED`.
+
+    Returns:
+        By run id, what is said of a run that is shown nevertheless.
+
+    Raises:
+        CifarTrackError: an unknown word, or a run that is not allowed; of runs that were judged
+            differently, both are named.
+    """
+    unknown = sorted(set(allow) - set(ALLOWED))
+    if unknown:
+        raise CifarTrackError(
+            f"allow={unknown[0]} is unknown; expected words of {', '.join(ALLOWED)}"
+        )
+    first = runs[0]
+    remarks: dict[str, tuple[str, ...]] = {}
+    for run in runs:
+        objections = dict(_objections(run, first))
+        for word, reason in objections.items():
+            if word not in allow:
+                way_on = (
+                    f"leave it out, or show it with -P allow={word}" if word else "leave it out"
+                )
+                raise CifarTrackError(f"run {describe_run(run)} {reason}; {way_on}")
+        if objections:
+            remarks[run.info.run_id] = tuple(ALLOWED[word] for word in objections)
+    return remarks
+
+
+def _objections(run: mlflow.entities.Run, first: mlflow.entities.Run) -> list[tuple[str, str]]:
+    """What speaks against a run beside the first: the word that allows it, and why, in order."""
+    tags = run.data.tags
+    found = []
+    kind = tags.get(tag.KIND, "")
+    if kind in ("comparison", "study") or "test_accuracy" not in run.data.metrics:
+        what = f"is a {kind}" if kind in ("comparison", "study") else "holds no evaluation"
+        if kind != "trial" or "test_accuracy" not in run.data.metrics:
+            status = "" if run.info.status == "FINISHED" else f" (it is {run.info.status})"
+            return [("", f"{what}{status}: nothing to compare")]
+    if kind == "trial":
+        found.append(("trials", "is a trial of a search"))
+    if run.info.lifecycle_stage != "active":
+        found.append(("deleted", "is deleted"))
+    if run.info.status != "FINISHED":
+        found.append(("unfinished", f"is {run.info.status}"))
+    beside = f"than run {describe_run(first)}"
+    if tags.get(tag.DATASET) != first.data.tags.get(tag.DATASET):
+        names = [t.get(tag.DATASET, "an unknown data set") for t in (tags, first.data.tags)]
+        found.append(("different_tests", f"is on {names[0]}, on another data set {beside}"))
+    elif not _same(run, first, tag.TEST_DIGEST):
+        found.append(("different_tests", f"was judged on other test images {beside}"))
+    if tags.get(tag.PROTOCOL, "validation") != first.data.tags.get(tag.PROTOCOL, "validation"):
+        protocol = tags.get(tag.PROTOCOL, "validation")
+        found.append(("other_protocol", f"has another protocol (selection={protocol}) {beside}"))
+    return found
+
+
+def dataset_of(runs: Sequence[mlflow.entities.Run]) -> str:
+    """The data set that the first run is on; where its comparison is filed.
+
+    Raises:
+        CifarTrackError: it does not say; nothing is taken for CIFAR-100 that does not.
+    """
+    name = runs[0].data.tags.get(tag.DATASET) or runs[0].data.params.get("data.dataset", "")
+    if name not in DATASETS:
+        raise CifarTrackError(
+            f"run {describe_run(runs[0])} does not say on which data set it is; expected one of "
+            f"{', '.join(DATASETS)} in its tag {tag.DATASET}"
+        )
+    return name
+
+
+def _newest(experiment_id: str, condition: str) -> mlflow.entities.Run | None:
+    return next(iter(search_runs([experiment_id], condition, limit=1)), None)
+
+
+def _champion(run_id: str | None) -> mlflow.entities.Run | None:
+    if run_id is None:
+        return None
+    try:
+        return store.client().get_run(run_id)
+    except MlflowException:  # it may have been deleted for good
+        return None
+
+
+def _alike(run: mlflow.entities.Run, names: Sequence[str]) -> str:
+    """A filter for runs with the same of these tags, or without them as this one."""
+    return " AND ".join(
+        f"tags.`{name}` = '{run.data.tags[name]}'"
+        if name in run.data.tags
+        else f"tags.`{name}` IS NULL"
+        for name in names
+    )
+
+
+def _same(run: mlflow.entities.Run, other: mlflow.entities.Run, name: str) -> bool:
+    return run.data.tags.get(name) == other.data.tags.get(name)
+
+
+def _budget(run: mlflow.entities.Run) -> str:
+    return run.data.tags.get(tag.BUDGET, "unknown")
+
+
+def _summary(
+    chosen: Sequence[mlflow.entities.Run],
+    experiment_id: str,
+    newest: mlflow.entities.Run | None,
+) -> list[str]:
+    """What of the newest runs was passed over, other than for a newer one that is alike."""
+    taken = {run.info.run_id for run in chosen}
+    passed_over = defaultdict(list)
+    for run in search_runs([experiment_id], FINISHED_ITERATIONS, limit=LOOKED_THROUGH):
+        if run.info.run_id in taken:
+            continue
+        if "test_accuracy" not in run.data.metrics:
+            passed_over["no evaluation"].append(run)
+        elif newest is None or _budget(run) != _budget(newest):
+            passed_over[f"{_budget(run)} budget"].append(run)
+        elif not _same(run, newest, tag.TEST_DIGEST):
+            passed_over["other test images"].append(run)
+        elif not _same(run, newest, tag.TRAINING_DIGEST):
+            passed_over["another training set"].append(run)
+    return _lines(passed_over)
+
+
+def _lines(passed_over: dict[str, list[mlflow.entities.Run]]) -> list[str]:
+    lines = []
+    for reason, runs in passed_over.items():
+        if len(runs) <= NAMED:
+            lines += [f"left out: run {describe_run(run)}: {reason}" for run in runs]
+        else:
+            lines.append(f"left out: {len(runs)} runs: {reason}")
+    return lines

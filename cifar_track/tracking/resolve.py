@@ -1,0 +1,134 @@
+"""What a person calls a run: its id, the beginning of its id, its name, or a filter of MLflow's."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import time
+from collections.abc import Sequence
+
+import mlflow
+from mlflow.entities import ViewType
+from mlflow.exceptions import MlflowException
+
+from cifar_track.addresses import shown
+from cifar_track.config import DATASETS, CifarTrackError
+from cifar_track.tracking import store
+from cifar_track.tracking.queries import FINISHED_ITERATIONS, search_runs
+from cifar_track.tracking.reach import first_line
+
+ID_LENGTH = 32
+# Of several runs that a name may mean, so many are named; of unknown names, so many are compared.
+NAMED = 5
+REMEMBERED = 200
+# Read side by side, more than these are no longer told apart.
+MOST_BY_FILTER = 12
+
+_BEGINNING_OF_AN_ID = re.compile(rf"[0-9a-f]{{4,{ID_LENGTH}}}")
+
+
+def resolve_run(reference: str, *, dataset_name: str | None = None) -> mlflow.entities.Run:
+    """The one run that a person means; every verb takes runs by this.
+
+    Args:
+        reference: the id, at least its first four characters, or the run's name.
+        dataset_name: whose runs it may be one of; of any data set unless given.
+
+    Raises:
+        CifarTrackError: no run is called so, and the nearest is named, or several are, and their
+            ids, names and starts are.
+    """
+    if len(reference) == ID_LENGTH and _BEGINNING_OF_AN_ID.fullmatch(reference):
+        try:
+            return store.client().get_run(reference)
+        except MlflowException:
+            pass  # a name may look so
+    experiment_ids = _experiment_ids(dataset_name)
+    found: dict[str, mlflow.entities.Run] = {}
+    for condition in _conditions(reference):
+        for run in _search(experiment_ids, condition, limit=NAMED + 1):
+            found[run.info.run_id] = run
+    active = [run for run in found.values() if run.info.lifecycle_stage == "active"]
+    candidates = active or list(found.values())
+    if len(candidates) == 1:
+        return candidates[0]
+    if not candidates:
+        raise _unknown(reference, experiment_ids)
+    newest = sorted(candidates, key=lambda run: -run.info.start_time)
+    listed = ", ".join(describe_run(run) for run in newest[:NAMED])
+    more = " and more" if len(newest) > NAMED else ""
+    raise CifarTrackError(f"{reference!r} may be {listed}{more}; name one by its id")
+
+
+def resolve_filter(
+    filter_string: str, *, dataset_name: str | None = None
+) -> list[mlflow.entities.Run]:
+    """The finished iterations that match a filter of MLflow's, the newest first.
+
+    Args:
+        filter_string: as MLflow's UI takes it, such as `params.optimizer.name = 'sgd'`.
+        dataset_name: whose runs; of any data set unless given.
+
+    Raises:
+        CifarTrackError: the filter can't be read, or matches no run or too many.
+    """
+    experiment_ids = _experiment_ids(dataset_name)
+    condition = f"{filter_string} AND {FINISHED_ITERATIONS}"
+    try:
+        found = search_runs(experiment_ids, condition, limit=MOST_BY_FILTER + 1)
+    except MlflowException as error:
+        raise CifarTrackError(
+            f"MLflow can't read the filter {filter_string!r} ({first_line(error)}); write it "
+            "as in \"params.optimizer.name = 'sgd' AND metrics.test_accuracy > 0.3\""
+        ) from error
+    if not found:
+        raise CifarTrackError(f"no finished run matches the filter {filter_string!r}")
+    if len(found) > MOST_BY_FILTER:
+        raise CifarTrackError(
+            f"more than {MOST_BY_FILTER} finished runs match the filter {filter_string!r}; narrow "
+            "it, as by AND metrics.test_accuracy > 0.4"
+        )
+    return found
+
+
+def describe_run(run: mlflow.entities.Run) -> str:
+    """A run in a line that tells it from others: the id's beginning, the name, the start."""
+    started = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.info.start_time / 1000))
+    return f"{run.info.run_id[:8]} ({run.info.run_name}, {started})"
+
+
+def _conditions(reference: str) -> list[str]:
+    """Filters that find a run by its id's beginning, and by its name."""
+    conditions = []
+    if _BEGINNING_OF_AN_ID.fullmatch(reference):
+        conditions.append(f"attributes.run_id LIKE '{reference}%'")
+    quote = "'" if "'" not in reference else '"'
+    # MLflow's filters have no way to write a name with both quotes, or one that ends so.
+    if reference and quote not in reference and not reference.endswith("\\"):
+        conditions.append(f"attributes.run_name = {quote}{reference}{quote}")
+    return conditions
+
+
+def _unknown(reference: str, experiment_ids: Sequence[str]) -> CifarTrackError:
+    newest = search_runs(experiment_ids, limit=REMEMBERED) if experiment_ids else []
+    names = {name: run for run in reversed(newest) for name in (run.info.run_id, run.info.run_name)}
+    [near] = difflib.get_close_matches(reference, names, n=1) or [None]
+    hint = f"; did you mean {describe_run(names[near])}?" if near else ""
+    if not near and newest:
+        hint = f"; the newest is {describe_run(newest[0])}"
+    return CifarTrackError(f"no run is called {reference!r} in {shown(store.open_store())}{hint}")
+
+
+def _search(
+    experiment_ids: Sequence[str], condition: str, *, limit: int
+) -> list[mlflow.entities.Run]:
+    try:
+        return search_runs(experiment_ids, condition, limit=limit, view=ViewType.ALL)
+    except MlflowException:  # a name that MLflow's filters can't hold is nobody's
+        return []
+
+
+def _experiment_ids(dataset_name: str | None) -> list[str]:
+    names = tuple(DATASETS) if dataset_name is None else (dataset_name,)
+    found = [store.find_experiment_id(name) for name in names]
+    return [experiment_id for experiment_id in found if experiment_id is not None]

@@ -1,0 +1,194 @@
+"""What a person calls a run, which runs may stand side by side, and which do by default."""
+
+from __future__ import annotations
+
+import mlflow
+import pytest
+
+from cifar_track import tracking
+from cifar_track.config import CifarTrackError
+from cifar_track.tracking import store, tag
+
+
+@pytest.fixture
+def add(sqlite_store):
+    """Adds a run as `train` leaves it, each a second later than the one before; gives its id."""
+    client = mlflow.MlflowClient(f"sqlite:///{sqlite_store}")
+    tracking.open_store()
+    started = 1_700_000_000_000
+
+    def add_run(name, *, status="FINISHED", dataset="cifar100", accuracy=0.4, **tags):
+        nonlocal started
+        started += 1000
+        all_tags = {
+            tag.KIND: "iteration",
+            tag.ITERATION: name,
+            tag.DATASET: dataset,
+            tag.PROTOCOL: "validation",
+            tag.BUDGET: "full",
+            tag.TRAINING_DIGEST: "t1",
+            tag.VALIDATION_DIGEST: "v1",
+            tag.TEST_DIGEST: "e1",
+            tag.MODEL_URI: "models:/m-1",
+            **{getattr(tag, key.upper()): value for key, value in tags.items()},
+        }
+        experiment_id = store.ensure_experiment_id(dataset)
+        kept = {key: value for key, value in all_tags.items() if value is not None}
+        run = client.create_run(experiment_id, start_time=started, tags=kept, run_name=name)
+        if accuracy is not None:
+            client.log_metric(run.info.run_id, "test_accuracy", accuracy)
+            client.log_metric(run.info.run_id, "best_val_accuracy", accuracy)
+        client.set_terminated(run.info.run_id, status, end_time=started + 500)
+        return run.info.run_id
+
+    return add_run
+
+
+def found(reference, **settings):
+    return tracking.resolve_run(reference, **settings).info.run_id
+
+
+class TestResolving:
+    def test_id_beginning_and_name_find_the_same_run(self, add):
+        add("adam_bn")
+        run_id = add("it's 100% mine")
+        assert found(run_id) == found(run_id[:6]) == found("it's 100% mine") == run_id
+
+    def test_an_ambiguous_name_lists_id_name_and_start_of_each(self, add):
+        ids = [add("baseline"), add("baseline")]
+        with pytest.raises(CifarTrackError) as caught:
+            tracking.resolve_run("baseline")
+        for run_id in ids:
+            assert f"{run_id[:8]} (baseline, 2023-11-1" in str(caught.value)
+
+    def test_an_unknown_name_is_answered_by_the_nearest(self, add):
+        run_id = add("baseline")
+        with pytest.raises(CifarTrackError, match=f"mean {run_id[:8]} .baseline"):
+            tracking.resolve_run("basline")
+        wrong = run_id[:-1] + ("0" if run_id[-1] != "0" else "1")
+        with pytest.raises(CifarTrackError, match=f"mean {run_id[:8]}"):
+            tracking.resolve_run(wrong)
+
+    @pytest.mark.parametrize("odd", ["'\"", "a\\", "%", "x' OR '1", "", "\n"])
+    def test_an_odd_name_is_nobodys(self, add, odd):
+        add("baseline")
+        with pytest.raises(CifarTrackError, match="no run is called"):
+            tracking.resolve_run(odd)
+
+    def test_a_filter_of_mlflows_names_finished_iterations(self, add):
+        run_id, failed = add("a", accuracy=0.5), add("b", status="FAILED", accuracy=0.5)
+        add("c", accuracy=0.3)
+        assert [r.info.run_id for r in tracking.resolve_filter("metrics.test_accuracy > 0.4")] == [
+            run_id
+        ]
+        with pytest.raises(CifarTrackError, match="can't read the filter 'nonsense'"):
+            tracking.resolve_filter("nonsense")
+        with pytest.raises(CifarTrackError, match="no finished run matches"):
+            tracking.resolve_filter(f"attributes.run_id = '{failed}'")
+
+
+class TestComparable:
+    def refused(self, *run_ids, allow=()):
+        runs = [tracking.resolve_run(run_id) for run_id in run_ids]
+        with pytest.raises(CifarTrackError) as caught:
+            tracking.require_comparable(runs, allow=allow)
+        return str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("word", "settings"),
+        [
+            ("different_tests", {"test_digest": "e2"}),
+            ("different_tests", {"test_digest": None}),
+            ("different_tests", {"dataset": "procedural"}),
+            ("other_protocol", {"protocol": "test"}),
+            ("unfinished", {"status": "KILLED"}),
+            ("unfinished", {"status": "FAILED"}),
+            ("trials", {"kind": "trial"}),
+        ],
+    )
+    def test_what_differs_is_refused_unless_it_is_allowed(self, add, word, settings):
+        first, other = add("first"), add("other", **settings)
+        message = self.refused(first, other)
+        assert f"allow={word}" in message
+        assert other[:8] in message
+        if word in ("different_tests", "other_protocol"):
+            assert first[:8] in message
+        runs = [tracking.resolve_run(run_id) for run_id in (first, other)]
+        assert set(tracking.require_comparable(runs, allow=[word])) == {other}
+
+    def test_a_deleted_run_is_refused_unless_it_is_allowed(self, add):
+        first, other = add("first"), add("other")
+        mlflow.delete_run(other)
+        assert "is deleted; leave it out, or show it with -P allow=deleted" in self.refused(
+            first, other[:8]
+        )
+
+    @pytest.mark.parametrize("settings", [{"kind": "comparison"}, {"accuracy": None}])
+    def test_what_has_nothing_to_compare_is_never_shown(self, add, settings):
+        message = self.refused(add("a"), add("b", **settings), allow=tuple(tracking.ALLOWED))
+        assert "nothing to compare" in message
+
+    def test_an_unknown_word_is_told(self, add):
+        assert "allow=everything is unknown" in self.refused(add("a"), allow=["everything"])
+
+    def test_the_dataset_is_the_runs_own(self, add):
+        run = tracking.resolve_run(add("a", dataset="procedural"))
+        assert tracking.dataset_of([run]) == "procedural"
+        silent = tracking.resolve_run(add("b", dataset="cifar100"))
+        silent.data.tags.pop(tag.DATASET)
+        with pytest.raises(CifarTrackError, match="does not say on which data set"):
+            tracking.dataset_of([silent])
+
+
+class TestDefaultChoice:
+    def names(self, choice):
+        return [run.run_id for run in choice.runs]
+
+    def test_the_newest_of_each_iteration_that_is_like_the_newest_of_all(self, add):
+        add("baseline")
+        baseline, tuned = add("baseline"), add("tune")
+        other_test = add("adam_bn", test_digest="e2")
+        smaller = add("adam_bn", training_digest="t2")
+        newest = add("lighter")
+        unjudged = add("tune", accuracy=None)
+        quick = [add("tune", budget="quick", test_digest="e9") for _ in range(4)]
+        add("baseline", kind="trial")
+        add("baseline", status="FAILED")
+        choice = tracking.newest_alike("cifar100")
+        assert self.names(choice) == [baseline, tuned, newest]
+        said = "\n".join(choice.left_out)
+        assert f"{unjudged[:8]} (tune, " in said
+        assert "no evaluation" in said
+        assert f"left out: {len(quick)} runs: quick budget" in said
+        assert any(
+            other_test[:8] in line and "other test images" in line for line in choice.left_out
+        )
+        assert any(
+            smaller[:8] in line and "another training set" in line for line in choice.left_out
+        )
+        assert len(choice.left_out) == 4
+
+    def test_quick_runs_are_compared_where_there_are_no_others(self, add):
+        ids = [add("baseline", budget="quick"), add("tune", budget="quick")]
+        assert self.names(tracking.newest_alike("cifar100")) == ids
+
+    def test_runs_from_before_there_were_digests_are_like_each_other(self, add):
+        old = {"test_digest": None, "training_digest": None, "budget": None}
+        ids = [add("baseline", **old), add("tune", **old)]
+        assert self.names(tracking.newest_alike("cifar100")) == ids
+
+    def test_nothing_is_chosen_of_nothing(self, add):
+        assert tracking.newest_alike("cifar100").runs == ()
+
+    def test_the_best_is_chosen_among_those_on_the_same_validation_images(self, add):
+        best = add("tune", accuracy=0.5)
+        add("lighter", accuracy=0.7, validation_digest="v2")
+        add("lighter", accuracy=0.9, budget="quick")
+        add("lighter", accuracy=0.9, protocol="test")
+        add("lighter", accuracy=0.9, model_uri=None)
+        second = add("baseline", accuracy=0.3)
+        choice = tracking.registrable("cifar100", champion_run_id=second)
+        assert self.names(choice) == [best, second]
+        assert len(choice.left_out) == 2
+        other = tracking.registrable("cifar100", champion_run_id="gone")
+        assert self.names(other) == [best, second]
