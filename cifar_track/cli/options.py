@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -36,4 +37,22 @@ DATA_DIRECTORY = click.option(
     type=ExpandedPath(),
     help="Folder with CIFAR-100, as its files or its archive.  [default: CIFAR100_DIR, the caches "
     "of this program and of Keras, then a download]",
+)
+
+
+def _be_quiet(context: click.Context, _option: click.Parameter, value: Any) -> None:
+    # Read in workflow/terminal.py, which is not imported before the verb runs.
+    context.meta["cifar_track.quiet"] = value
+
+
+QUIET = click.option(
+    "--quiet",
+    type=bool,
+    is_flag=False,
+    flag_value=True,
+    default=False,
+    show_default=True,
+    expose_value=False,
+    callback=_be_quiet,
+    help="true: print results alone, without progress.",
 )

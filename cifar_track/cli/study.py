@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cifar_track import config
-from cifar_track.cli.options import DATA_DIRECTORY
+from cifar_track.cli.options import DATA_DIRECTORY, QUIET
 
 
 @click.command("main")
@@ -26,6 +26,7 @@ from cifar_track.cli.options import DATA_DIRECTORY
     show_default=True,
     help="Seed of every iteration; 0 is a seed.",
 )
+@QUIET
 def run_study(*, dataset: str, data_dir: Path | None, seed: int) -> None:
     """Run the whole study in minutes: four iterations, a comparison, a registration.
 

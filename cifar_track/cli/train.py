@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from cifar_track import config
-from cifar_track.cli.options import DATA_DIRECTORY
+from cifar_track.cli.options import DATA_DIRECTORY, QUIET
 from cifar_track.config import CifarTrackError, Value
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -58,6 +58,7 @@ def _options_of_the_page(verb: Function) -> Function:
     help="Of a search: trials at once.  [default: as many as the machine carries]",
 )
 @click.option("--run_name", metavar="TEXT", help="The run's name in MLflow.  [default: the page's]")
+@QUIET
 def train(
     *,
     experiment: str,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cifar_track.config import CifarTrackError
 
 EpochListener = Callable[[int, Mapping[str, float]], None]
+StepListener = Callable[[int, int, int], None]
 
 # The name of the loss without label smoothing, where that is not the loss itself.
 CROSS_ENTROPY = "cross_entropy"
@@ -50,6 +51,23 @@ class BestEpoch(keras.callbacks.Callback):
             self.best_epoch = epoch + 1
             self.weights = self.model.get_weights()
         self.on_epoch(epoch + 1, metrics)
+
+
+class Steps(keras.callbacks.Callback):
+    """Hands on how many steps of an epoch are over."""
+
+    def __init__(self, on_step: StepListener, steps: int) -> None:
+        super().__init__()
+        self.on_step = on_step
+        self.steps = steps
+
+    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002
+        """Count the epoch."""
+        self.epoch = epoch + 1
+
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:  # noqa: ARG002
+        """Hand on the number of steps."""
+        self.on_step(self.epoch, batch + 1, self.steps)
 
 
 class StopDiverged(keras.callbacks.Callback):

@@ -29,6 +29,8 @@ from cifar_track.training.callbacks import (
     AverageWeights,
     BestEpoch,
     EpochListener,
+    StepListener,
+    Steps,
     StopDiverged,
 )
 from cifar_track.training.precision import resolve_precision
@@ -71,6 +73,7 @@ def fit(
     *,
     classes: int,
     on_epoch: EpochListener = lambda epoch, metrics: None,
+    on_step: StepListener = lambda epoch, step, steps: None,
     model: keras.Model | None = None,
     initial_weights: Path | None = None,
 ) -> Fit:
@@ -82,6 +85,8 @@ def fit(
         validation: images to choose the best epoch by.
         classes: the number of classes.
         on_epoch: called after each epoch with its number, from 1, and its four metrics.
+        on_step: called after every few steps with the epoch's number, from 1, the steps that
+            are over in it, and how many it has.
         model: a network that `build_model` made of the same experiment, if there is one already.
         initial_weights: a weights file to start from, such as an earlier trial's.
 
@@ -129,6 +134,7 @@ def fit(
         validation_data=validation_batches(validation, shares_of=shares_of),
         callbacks=[
             StopDiverged(steps_at_once),
+            Steps(on_step, steps),
             keeper,
             *([AverageWeights(settings.average, steps_at_once)] if settings.average else []),
         ],

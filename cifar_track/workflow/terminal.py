@@ -1,32 +1,29 @@
-"""What a person at a terminal reads: results always, progress only where somebody is looking."""
+"""What a person reads: results always, progress unless told to be quiet."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 
 import click
 
 
 def tell(line: str) -> None:
     """Print a line that belongs in a log as well."""
-    click.echo(line)
+    # Not by click, which looks for the stream below and so writes into the middle of a bar.
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def is_quiet() -> bool:
+    """Whether the verb was told `quiet=true`: results are printed, progress is not."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get("cifar_track.quiet"))
 
 
 def is_watched() -> bool:
-    """Whether output goes to a terminal rather than to a file or a pipe."""
-    return sys.stdout.isatty()
-
-
-def show_epoch(prefix: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-    """Print the line of an epoch, if anybody is watching."""
-    if is_watched():
-        click.echo(
-            f"{prefix}epoch {epoch:>{len(str(epochs))}}/{epochs}"
-            f"  train loss {metrics['train_loss']:.3f} accuracy {metrics['train_accuracy']:.3f}"
-            f"  validation loss {metrics['val_loss']:.3f} accuracy {metrics['val_accuracy']:.3f}"
-        )
+    """Whether somebody looks at a terminal that can redraw a line, and wants to see it move."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not is_quiet()
 
 
 def load_tensorflow() -> None:

@@ -24,7 +24,8 @@ from cifar_track.config import (
 from cifar_track.data import Dataset, find_seen, load_dataset
 from cifar_track.evaluation import evaluate
 from cifar_track.tracking import tag
-from cifar_track.workflow.terminal import load_tensorflow, show_epoch, tell
+from cifar_track.workflow.progress import following_fit, waiting
+from cifar_track.workflow.terminal import load_tensorflow, tell
 from cifar_track.workflow.tune import find_best_values, forget_search, has_search_state
 
 if TYPE_CHECKING:
@@ -170,34 +171,37 @@ def _fit_and_log(
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
         told.append((epoch, metrics, time.time()))
         (refit or run).log_epoch(epoch, metrics)
-        show_epoch("", epoch, epochs, metrics)
+        progress.show_epoch(epoch, metrics)
 
     tell(
         f"{experiment.name}: {len(data.train):,} images, {epochs} epochs, "
         f"{experiment.training.precision}"
     )
-    fit = training.fit(
-        experiment,
-        data.train,
-        data.validation,
-        classes=len(data.classes.fine),
-        on_epoch=on_epoch,
-        model=model,
-        initial_weights=initial_weights,
-    )
+    with following_fit(epochs) as progress:
+        fit = training.fit(
+            experiment,
+            data.train,
+            data.validation,
+            classes=len(data.classes.fine),
+            on_epoch=on_epoch,
+            on_step=progress.show_step,
+            model=model,
+            initial_weights=initial_weights,
+        )
     served = models.for_serving(fit.model, views=experiment.prediction.views)
-    test = data.load_test()
-    run.set_tags({tag.TEST_DIGEST: test.digest})
-    logarithms = training.predict(models.with_log_probabilities(served), test.images)
-    evaluation = evaluate(
-        np.exp(logarithms),
-        test.labels,
-        log_probabilities=logarithms,
-        seen=find_seen(test.images, data.train.images),
-        class_names=data.classes.fine,
-        superclass_names=data.classes.coarse,
-        superclass_of=data.classes.superclass_of,
-    )
+    with waiting("evaluating"):
+        test = data.load_test()
+        run.set_tags({tag.TEST_DIGEST: test.digest})
+        logarithms = training.predict(models.with_log_probabilities(served), test.images)
+        evaluation = evaluate(
+            np.exp(logarithms),
+            test.labels,
+            log_probabilities=logarithms,
+            seen=find_seen(test.images, data.train.images),
+            class_names=data.classes.fine,
+            superclass_names=data.classes.coarse,
+            superclass_of=data.classes.superclass_of,
+        )
     figures = {
         "best_val_accuracy": fit.best_val_accuracy,
         "best_val_loss": fit.best_val_loss,
@@ -210,7 +214,10 @@ def _fit_and_log(
     }
     if refit is not None:
         refit.finish("completed")
-    with run.together():  # after a kill in between, they are made again, and stand once
+    with (
+        waiting("logging"),
+        run.together(),
+    ):  # after a kill in between, they are made again, and stand once
         if refit is not None:
             for epoch, metrics, moment in told:
                 run.log_epoch(epoch, metrics, at=moment)

@@ -13,7 +13,8 @@ from cifar_track import folders, plots, tracking, tuning
 from cifar_track.config import Experiment, Value, describe_space
 from cifar_track.data import Dataset
 from cifar_track.tracking import tag
-from cifar_track.workflow.terminal import show_epoch, tell
+from cifar_track.workflow.progress import SearchProgress, following_search
+from cifar_track.workflow.terminal import tell
 
 
 @dataclass(frozen=True)
@@ -28,21 +29,23 @@ class BestTrial:
 class _TrialRuns:
     """Keeps a child run for every trial, found by the trial's number."""
 
-    def __init__(self, run: tracking.Run, experiment: Experiment, *, planned: int) -> None:
+    def __init__(
+        self, run: tracking.Run, experiment: Experiment, *, progress: SearchProgress
+    ) -> None:
         self.run = run
         self.experiment = experiment
-        self.planned = planned
+        self.progress = progress
         self.open: dict[int, tracking.ChildRun] = {}
         self.val_accuracies: dict[tuple[int, int], float] = {}
 
     def trial_started(self, number: int, values: Mapping[str, Value]) -> None:
         self.open[number] = self.run.child(number, values)
-        tell(f"trial {number} of {self.planned}: {_listed(values)}")
+        self.progress.show_start(number, _listed(values))
 
     def trial_epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
         self.open[number].log_epoch(epoch, metrics)
         self.val_accuracies[number, epoch] = metrics["val_accuracy"]
-        show_epoch(f"trial {number} ", epoch, self.experiment.training.epochs, metrics)
+        self.progress.show_epoch(number, epoch, metrics)
 
     def trial_ended(self, number: int, trial: tuning.TrialResult) -> None:
         child = self.open.pop(number, None)
@@ -58,7 +61,7 @@ class _TrialRuns:
         child.log_metrics(figures, step=trial.best_epoch)
         child.finish(trial.status, error=trial.error)
         score = "" if trial.score is None else f", {trial.score:.4f}"
-        tell(f"trial {number} of {self.planned}: {trial.status}{score}, {trial.seconds:.0f} s")
+        self.progress.show_end(number, f"{trial.status}{score}, {trial.seconds:.0f} s")
 
     def val_accuracy(self, trial: tuning.TrialResult) -> float:
         """What a trial reached, as heard of or, if it ran before this process, as logged."""
@@ -85,14 +88,16 @@ def find_best_values(
     run.log_json(describe_space(search), "search/space.json")
     run.set_tags({tag.WORKERS: str(workers)})
     tell(f"{experiment.name}: {search.tuner} search, {planned} trials, {workers} at once")
-    listener = _TrialRuns(run, experiment, planned=planned)
-    found = tuning.search(
-        experiment,
-        data,
-        directory=_state_directory(run.id),
-        workers=workers,
-        listener=listener,
-    )
+    epochs = search.trial_epochs or experiment.training.epochs
+    with following_search(planned, epochs) as progress:
+        listener = _TrialRuns(run, experiment, progress=progress)
+        found = tuning.search(
+            experiment,
+            data,
+            directory=_state_directory(run.id),
+            workers=workers,
+            listener=listener,
+        )
     rows = _trial_rows(found.trials)
     run.log_rows(rows, "search/trials.csv")
     run.log_table(rows, "search/trials.json")
