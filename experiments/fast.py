@@ -32,7 +32,7 @@ EXPERIMENT = Experiment(
         head_scale=0.125,
     ),
     optimizer=Optimizer(
-        name="muon", learning_rate=0.24, momentum=0.6, nesterov=True, adam_factor=0.04
+        name="muon", learning_rate=0.12, momentum=0.6, nesterov=True, adam_factor=0.08
     ),
     schedule=Schedule(shape="linear", warm_up=0.2),
     training=Training(
