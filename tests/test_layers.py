@@ -47,15 +47,17 @@ def test_units_are_dropped_independently_of_their_place_and_of_each_other():
         assert abs(correlation) < 5 / np.sqrt(a.size), axis
 
 
-def test_any_two_of_seven_units_are_dropped_independently():
-    # The bytes of a unit and of the two whose exclusive or it is lie a seventh of the units apart.
-    units, rate = 7 * 4 * 1000 - 4, 0.3
-    layer = Dropout(rate, seed=7)
+def test_any_three_units_are_dropped_independently():
+    # At one half a unit's first bit decides, so that exclusive ors of others' would be seen.
+    units = 7 * 4 * 1000
+    layer = Dropout(0.5, seed=7)
     masks = np.stack([dropped(layer, tf.ones((1, units)))[0] for _ in range(60)])
-    sevenths = np.pad(masks, ((0, 0), (0, 4))).reshape(60, 7, -1)[:, :, :-4]
-    correlations = np.corrcoef(sevenths.swapaxes(0, 1).reshape(7, -1)) - np.eye(7)
-    assert np.abs(correlations).max() < 5 / np.sqrt(sevenths[:, 0].size)
-    # So the number dropped in a call varies as independent units' does, where u adds nothing.
+    for parts in (4, 7, 28):  # near and far neighbours
+        a, b, c = masks.reshape(60, parts, -1).swapaxes(0, 1).reshape(parts, -1)[:3]
+        together = (a & b & c).mean()
+        assert abs(together - 1 / 8) < 5 * np.sqrt(1 / 8 * 7 / 8 / a.size), parts
+    # Nor does the number dropped in a call vary otherwise than independent units' does, where u
+    # adds nothing.
     layer = Dropout(0.25, seed=8)  # 64 of 256
     counts = [dropped(layer, tf.ones((1, units))).sum() for _ in range(400)]
     ratio = np.var(counts, ddof=1) / (units * 0.25 * 0.75)

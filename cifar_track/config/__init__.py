@@ -24,6 +24,7 @@ from cifar_track.config.metrics import (
     METRICS,
     ClassFigure,
     MetricInfo,
+    first_best,
     metrics_at,
 )
 from cifar_track.config.pages import (
@@ -87,6 +88,7 @@ __all__ = [
     "complete_model",
     "describe_space",
     "experiment_names",
+    "first_best",
     "flatten",
     "load_experiment",
     "metrics_at",

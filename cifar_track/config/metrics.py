@@ -5,7 +5,8 @@ What is logged under which name is read from here by whoever logs, compares, sho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -229,3 +230,14 @@ METRICS: Mapping[str, MetricInfo] = MappingProxyType(
 def metrics_at(place: Place) -> tuple[MetricInfo, ...]:
     """The metrics that are shown at a place, in the order of their display."""
     return tuple(info for info in METRICS.values() if place in info.places)
+
+
+def first_best(scores: Sequence[float], *, maximize: bool = True) -> int | None:
+    """Index of the first best number among scores; None if there is no number at all.
+
+    The one rule by which an epoch, or a trial, is the best of several.
+    """
+    numbers = [score for score in scores if not math.isnan(score)]
+    if not numbers:
+        return None
+    return list(scores).index(max(numbers) if maximize else min(numbers))

@@ -13,6 +13,7 @@ import tensorflow as tf
 _SMALLEST_FUSED_EPSILON = 1e-5
 
 
+@keras.saving.register_keras_serializable("cifar_track")
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's batch normalisation, computed by TensorFlow's fused kernel.
 
@@ -55,6 +56,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and self.axis in (-1, 3)
             and mask is None
             and not self.synchronized
+            and not self.renorm
             and self.epsilon >= _SMALLEST_FUSED_EPSILON
             and inputs.dtype in (tf.float32, tf.bfloat16, tf.float16)
         )
@@ -71,15 +73,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
         moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
 
 
+@keras.saving.register_keras_serializable("cifar_track")
 class Dropout(keras.layers.Dropout):
-    """Keras's dropout, from 3 to 4 random bits a unit where Keras draws 32.
+    """Keras's dropout, from 8 random bits a unit where Keras draws 32.
 
     Drawing them is what dropout costs on a CPU. Each unit has a byte, and is dropped if that is
     below 256 rate + u, rounded down, with u drawn once a call between 0 and 1: so with a
     probability of exactly `rate`, as Keras's are. Units of one call share the u, which moves their
-    share by up to 1/256. Of each seven bytes, a seventh of the units apart, three are drawn and
-    four are exclusive ors of those: given u, any two units are dropped independently, three not
-    always. A noise shape takes Keras's way.
+    share by up to 1/256; given u they are dropped independently. A noise shape takes Keras's way.
     """
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:  # noqa: FBT001, FBT002
@@ -87,18 +88,15 @@ class Dropout(keras.layers.Dropout):
         if not training or self.noise_shape is not None or not 0 < self.rate < 255 / 256:
             return super().call(inputs, training=training)
         units = tf.size(inputs)
-        block = units // (7 * 4) + 1  # in words of four bytes
         drawn = tf.random.stateless_uniform(
-            [3 * block + 1],
+            [units // 4 + 2],  # words of four bytes, and one for u
             tf.cast(self.seed_generator.next(), tf.int32),
             minval=None,
             maxval=None,
             dtype=tf.uint32,
             alg="philox",
         )
-        a, b, c = tf.unstack(tf.reshape(drawn[:-1], (3, block)))
-        words = tf.stack([a, b, c, a ^ b, a ^ c, b ^ c, a ^ b ^ c])
-        draws = tf.reshape(tf.bitcast(words, tf.uint8), (-1,))
+        draws = tf.reshape(tf.bitcast(drawn[:-1], tf.uint8), (-1,))
         u = tf.cast(drawn[-1], tf.float32) * 2.0**-32
         kept = draws >= tf.cast(256 * self.rate + u, tf.uint8)
         scales = _where(kept, 1 / (1 - self.rate), inputs.dtype)

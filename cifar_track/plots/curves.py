@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cifar_track.config import first_best
 from cifar_track.plots.style import (
     BEST,
     TRAIN,
@@ -42,7 +43,8 @@ def learning_curves(
     figure = new_figure(11, 4.6, title=title or "Learning curves")
     epochs = np.arange(1, len(history) + 1)
     if best_epoch is None:
-        best_epoch = _best_epoch(history)
+        best = first_best([row.get("val_accuracy", math.nan) for row in history])
+        best_epoch = None if best is None else best + 1
     for axes, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for part, colour, label in (
             ("train", TRAIN, "training"),
@@ -72,13 +74,6 @@ def learning_curves(
             say(axes, "no epoch has ended")
         clear_frame(axes, grid="y")
     return figure
-
-
-def _best_epoch(history: Sequence[Mapping[str, float]]) -> int | None:
-    scores = np.array([row.get("val_accuracy", math.nan) for row in history], dtype=float)
-    if not scores.size or np.isnan(scores).all():
-        return None
-    return int(np.nanargmax(scores)) + 1
 
 
 def _mark_best_epoch(

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from cifar_track.config import CifarTrackError
+from cifar_track.config import CifarTrackError, first_best
 
 EpochListener = Callable[[int, Mapping[str, float]], None]
 StepListener = Callable[[int, int, int], None]
@@ -46,8 +46,7 @@ class BestEpoch(keras.callbacks.Callback):
             "val_accuracy": float(logs["val_accuracy"]),
         }
         self.history.append(metrics)
-        best = self.history[self.best_epoch - 1]["val_accuracy"] if self.best_epoch else -1.0
-        if metrics["val_accuracy"] > best:
+        if first_best([metrics["val_accuracy"] for metrics in self.history]) == epoch:
             self.best_epoch = epoch + 1
             self.weights = self.model.get_weights()
         self.on_epoch(epoch + 1, metrics)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cifar_track.config import CifarTrackError, Experiment, Value, override
+from cifar_track.config import CifarTrackError, Experiment, Value, first_best, override
 from cifar_track.tuning import resources
 from cifar_track.tuning.space import check_space, trial_experiment, typed_values
 from cifar_track.tuning.state import fingerprint, read_state, require_same_search
@@ -16,7 +16,6 @@ from cifar_track.tuning.trials import (
     SearchResult,
     TrialListener,
     TrialResult,
-    best_epoch,
     best_trial,
 )
 from cifar_track.tuning.worker import (
@@ -240,7 +239,7 @@ class Scheduler:
     def _end(self, running: _Running, *, error: str | None) -> None:
         objective = self._settings.objective
         scores = [metrics[objective] for metrics in running.epochs.values()]
-        best = best_epoch(scores, maximize=self._maximize)
+        best = first_best(scores, maximize=self._maximize)
         if error is None and best is None:
             error = f"{objective} was not a number in any of {len(scores)} epochs"
         trial = running.trial

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cifar_track.config import Value
+from cifar_track.config import Value, first_best
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,16 +73,8 @@ class TrialListener(Protocol):
         """A trial has been completed, has failed or was stopped."""
 
 
-def best_epoch(scores: Sequence[float], *, maximize: bool) -> int | None:
-    """Index of the first best number among scores; None if there is no number at all."""
-    numbers = [score for score in scores if not math.isnan(score)]
-    if not numbers:
-        return None
-    return list(scores).index(max(numbers) if maximize else min(numbers))
-
-
 def best_trial(trials: Sequence[TrialResult], *, maximize: bool) -> TrialResult | None:
     """The completed trial with the best score, the earliest of equals; None if there is none."""
     completed = [trial for trial in trials if trial.score is not None]
-    index = best_epoch([trial.score or 0.0 for trial in completed], maximize=maximize)
+    index = first_best([trial.score or 0.0 for trial in completed], maximize=maximize)
     return None if index is None else completed[index]
