@@ -163,7 +163,10 @@ def test_a_mended_search_can_be_gone_on_with(client):
         name="tune",
         tags={"cifar_track.search_key": "k"},
     ) as run:
-        run.set_tags({"cifar_track.pid": NO_SUCH_PROCESS})
+        client.set_tag(run.id, "cifar_track.pid", NO_SUCH_PROCESS)
         tracking.mend(tracking.find_abandoned())
         assert read(run.id).info.status == "KILLED"
-        assert tracking.find_resumable("k", dataset_name="cifar100") == run.id
+        assert (
+            tracking.find_resumable("k", dataset_name="cifar100", has_state=lambda _: False)
+            == run.id
+        )

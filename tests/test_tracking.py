@@ -502,6 +502,56 @@ def test_the_launchers_run_in_another_experiment_leads_to_the_run(launched):
     assert there.info.status == "RUNNING"  # MLflow ends it itself as the command ends
 
 
+@pytest.mark.parametrize("experiment_name", ["cifar100", "Default"])
+def test_the_second_command_of_an_entry_point_opens_a_run_of_its_own(
+    launched, monkeypatch, experiment_name
+):
+    run_id = launched(experiment_name)
+    with start() as first:
+        pass
+    before = read(run_id).to_dictionary()
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)  # a process of its own is given it again
+    with start(name="second") as second:
+        pass
+    assert second.id not in (first.id, run_id)
+    assert "cifar_track.launcher_run_id" not in read(second.id).data.tags
+    assert read(run_id).to_dictionary() == before
+
+
+@pytest.mark.parametrize("ended", ["FINISHED", "FAILED", "KILLED"])
+def test_a_run_that_has_ended_is_not_gone_on_with(launched, sqlite_store, ended):
+    run_id = launched("cifar100")
+    client = mlflow.MlflowClient(f"sqlite:///{sqlite_store}")
+    client.set_terminated(run_id, ended)
+    before = client.get_run(run_id).to_dictionary()
+    with start() as run:
+        pass
+    assert run.id != run_id
+    assert read(run_id).to_dictionary() == before
+
+
+def test_a_run_that_no_project_opened_is_not_gone_on_with(sqlite_store, monkeypatch):
+    client = mlflow.MlflowClient(f"sqlite:///{sqlite_store}")
+    somebodys = client.create_run(client.create_experiment("cifar100")).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", somebodys)
+    with start() as run:
+        pass
+    assert run.id != somebodys
+    assert status(somebodys) == "RUNNING"
+
+
+@pytest.mark.parametrize("experiment_name", ["cifar100", "Default"])
+def test_the_name_that_mlflow_run_was_given_is_kept(launched, sqlite_store, experiment_name):
+    run_id = launched(experiment_name)
+    # As `mlflow run --run-name` does, once it has started the command.
+    client = mlflow.MlflowClient(f"sqlite:///{sqlite_store}")
+    client.set_tag(run_id, "mlflow.runName", "my named run")
+    with start() as run:
+        pass
+    assert read(run.id).info.run_name == "my named run"
+    assert read(run_id).info.run_name == "my named run"
+
+
 def test_a_resumed_run_is_linked_with_the_launchers_run_instead_of_losing_itself(launched):
     with pytest.raises(ValueError, match="cut"), start() as first:
         raise ValueError("cut short")
@@ -607,7 +657,7 @@ def test_a_search_that_is_gone_on_with_doubles_no_trial(sqlite_store):
         cut.log_epoch(1, {"val_accuracy": 0.5})
         fresh = run.child(2, {"units": 96})
         raise KeyboardInterrupt
-    resumed = tracking.find_resumable("k", dataset_name="cifar100")
+    resumed = tracking.find_resumable("k", dataset_name="cifar100", has_state=bool)
     assert resumed == run.id
     with start(tags=key, resume_run_id=resumed) as again:
         assert again.reopen_child(0, {"units": 32}).id == done.id
@@ -624,17 +674,29 @@ def test_a_search_that_is_gone_on_with_doubles_no_trial(sqlite_store):
     assert read(second.id).data.tags["cifar_track.replaces"] == cut.id
     assert steps(done.id, "val_accuracy") == [(1, 0.5)]
     assert {child.info.status for child in children} == {"FINISHED"}
-    assert tracking.find_resumable("k", dataset_name="cifar100") is None
+    assert tracking.find_resumable("k", dataset_name="cifar100", has_state=bool) is None
 
 
 def test_a_search_that_still_runs_is_not_taken_over(sqlite_store):
-    assert tracking.find_resumable("k", dataset_name="cifar100") is None
+    assert tracking.find_resumable("k", dataset_name="cifar100", has_state=bool) is None
     with start(tags={"cifar_track.search_key": "k"}) as run:
-        assert tracking.find_resumable("k", dataset_name="cifar100") is None
-        run.set_tags({"cifar_track.pid": str(2**22 + 1)})
-        assert tracking.find_resumable("k", dataset_name="cifar100") == run.id
-        run.set_tags({"cifar_track.host": "another"})
-        assert tracking.find_resumable("k", dataset_name="cifar100") is None
+        with pytest.raises(CifarTrackError, match=f"{run.id} .* belongs to process {os.getpid()}"):
+            tracking.find_resumable("k", dataset_name="cifar100", has_state=bool)
+        mlflow.MlflowClient().set_tag(run.id, "cifar_track.pid", str(2**22 + 1))
+        assert tracking.find_resumable("k", dataset_name="cifar100", has_state=bool) == run.id
+        mlflow.MlflowClient().set_tag(run.id, "cifar_track.host", "another")
+        assert tracking.find_resumable("k", dataset_name="cifar100", has_state=bool) is None
+
+
+def test_a_search_that_another_host_ended_is_gone_on_with_where_its_state_lies(sqlite_store):
+    tags = {"cifar_track.search_key": "k", "cifar_track.host": "another"}
+    with pytest.raises(KeyboardInterrupt), start(tags=tags) as run:
+        raise KeyboardInterrupt
+    for is_here, expected in ((False, None), (True, run.id)):
+        found = tracking.find_resumable(
+            "k", dataset_name="cifar100", has_state=lambda _, is_here=is_here: is_here
+        )
+        assert found == expected
 
 
 # Finding
