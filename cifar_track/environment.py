@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -34,6 +35,8 @@ def settle() -> None:
     os.environ.update(SETTLED)
     for name in REMOVED:
         os.environ.pop(name, None)
+    # It writes two long lines about a home that can't be written, and does without.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def load_keras() -> None:

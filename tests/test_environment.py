@@ -120,6 +120,38 @@ def test_settings_that_keras_itself_refuses_are_one_line(tmp_path):
     assert f"{tmp_path}/keras.json" in last
 
 
+# What macOS, and what Windows besides, is without.
+LESS_THAN_LINUX = """
+import os, signal, sys
+for module, names in {
+    os: ("sched_getaffinity", "sched_setaffinity", "getuid"),
+    signal: ("pthread_sigmask", "SIGHUP"),
+}.items():
+    for name in names:
+        delattr(module, name)
+sys.modules["pwd"] = None
+from cifar_track import cli, interrupts, workflow
+from cifar_track.tracking import process, schema
+from cifar_track.tuning import resources
+with schema.tables("sqlite:///mlflow.db"), interrupts.raised():
+    pass
+assert process.user_name() and process.machine_tags() and process.identity_tags()
+assert resources.usable_cores() and resources.free_memory()
+sys.exit(cli.run(["doctor"]))
+"""
+
+
+def test_it_runs_where_there_is_less_than_linux_has(sqlite_store):
+    done = subprocess.run(
+        [sys.executable, "-c", LESS_THAN_LINUX],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 def test_variables_are_set_for_a_moment(monkeypatch):
     monkeypatch.setenv("SET", "before")
     monkeypatch.delenv("UNSET", raising=False)

@@ -96,7 +96,7 @@ def user_name() -> str:
     """The name that MLflow gives the person as."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user need not have a name
+    except (ImportError, KeyError, OSError):  # a container's user need not have a name
         return "unknown"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import os
 import tempfile
@@ -21,6 +20,7 @@ from cifar_track.tracking.address import (
     sqlite_address,
     sqlite_path,
 )
+from cifar_track.tracking.process import user_name
 
 SCHEMA_SECONDS = 300.0
 
@@ -49,7 +49,7 @@ def tables(uri: str) -> Iterator[None]:
         yield
         return
     digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
-    lock = Path(tempfile.gettempdir()) / f"cifar_track-{_user()}-{digest}.lock"
+    lock = Path(tempfile.gettempdir()) / f"cifar_track-{user_name()}-{digest}.lock"
     with _locked(lock, uri):
         yield
 
@@ -96,10 +96,3 @@ def _locked(lock: Path, uri: str) -> Iterator[None]:
         yield
     finally:
         held.release()
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user need not have a name
-        return str(getattr(os, "getuid", lambda: "nobody")())
