@@ -1,0 +1,134 @@
+"""The card of a model: what it is, what it is worth, what it is for, and how it is made again."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shlex
+from collections.abc import Mapping, Sequence
+
+import mlflow
+
+from cifar_track.config import DATASETS, metrics_at
+from cifar_track.registry.gates import Gate
+from cifar_track.tracking import FinishedRun, tag
+
+SHOWN = 5
+
+
+def model_card(run: FinishedRun, gates: Sequence[Gate]) -> str:
+    """The card in Markdown, short enough for a description in MLflow.
+
+    Args:
+        run: the run that made the model; its tables are read from the store.
+        gates: what was asked of the model, and what was found.
+    """
+    info = DATASETS[run.tags.get(tag.DATASET, run.parameters.get("data.dataset", ""))]
+    sections = {
+        f"{run.iteration}, run `{run.run_id}`": (
+            f"Names which of {info.classes} classes of {info.title} a picture of "
+            f"{info.image_shape[0]} × {info.image_shape[1]} pixels shows."
+        ),
+        "Checked": "\n".join(f"- {gate.name}: {gate}" for gate in gates),
+        "Figures": _figures(run),
+        "Where it is weak": _weaknesses(run),
+        "Data": _data(run, info.licence),
+        "Meant for": (
+            "Study and teaching, on small pictures of these classes alone: every picture is given "
+            "one of them, whatever it shows. Its probabilities are no promise (see the calibration "
+            "error); it has not been tested on pictures from elsewhere, nor for fairness. Not for "
+            "decisions about people."
+        ),
+        "Made again by": f"```sh\n{command(run)}\n```",
+        "Settings": ", ".join(
+            f"`{name}` {value}"
+            for name, value in sorted(run.parameters.items())
+            if "." in name and not name.startswith(("data.", "cifar_track."))
+        ),
+        "Cost": _cost(run),
+    }
+    return "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items() if text) + "\n"
+
+
+def command(run: FinishedRun) -> str:
+    """The command that runs the run again, every setting given."""
+    settings = {
+        name: value
+        for name, value in run.parameters.items()
+        if name.startswith(("data.", "augmentation.", "model.", "optimizer.", "training."))
+    }
+    commit = run.tags.get(tag.MLFLOW_COMMIT)
+    checkout = f"git checkout {commit}\n" if commit else ""
+    given = shlex.quote(" ".join(f"{name}={value}" for name, value in settings.items()))
+    return (
+        f"{checkout}python -m cifar_track train --experiment {shlex.quote(run.iteration)} "
+        f"--set {given}"
+    )
+
+
+def _figures(run: FinishedRun) -> str:
+    rows = []
+    for info in metrics_at("registry"):
+        if info.name not in run.metrics:
+            continue
+        low, high = run.metrics.get(info.low), run.metrics.get(info.high)
+        interval = "" if low is None or high is None else f"{info.text(low)} to {info.text(high)}"
+        rows.append(f"| {info.label} | {info.text(run.metrics[info.name])} | {interval} |")
+    if not rows:
+        return ""
+    return "\n".join(["| figure | value | 95 % interval |", "|---|---|---|", *rows])
+
+
+def _weaknesses(run: FinishedRun) -> str:
+    classes = sorted(_rows(run, "per_class.csv"), key=lambda row: float(row["f1"]))[:SHOWN]
+    pairs = _rows(run, "confused_pairs.csv")[:SHOWN]
+    lines = []
+    if classes:
+        weak = ", ".join(f"{row['name']} ({float(row['f1']):.2f})" for row in classes)
+        lines.append(f"- Lowest F1: {weak}.")
+    if pairs:
+        confused = ", ".join(
+            f"{row['true']} taken for {row['predicted']} ({float(row['share']):.0%})"
+            for row in pairs
+        )
+        lines.append(f"- Most confused: {confused}.")
+    return "\n".join(lines)
+
+
+def _data(run: FinishedRun, licence: str) -> str:
+    digests = {
+        entry.dataset.name: entry.dataset.digest
+        for entry in mlflow.MlflowClient().get_run(run.run_id).inputs.dataset_inputs
+    }
+    digest = next(iter(digests.values()), None)
+    counts = {
+        part: run.parameters.get(f"data.{part}_per_class", "?")
+        for part in ("train", "validation", "test")
+    }
+    return (
+        f"{run.parameters.get('data.dataset')}, {counts['train']} images a class to train on, "
+        f"{counts['validation']} held out of the training set to choose by, {counts['test']} to "
+        f"test on (split seed {run.parameters.get('data.split_seed')}"
+        f"{f', digest `{digest}`' if digest else ''}). The test images were read once the model "
+        f"was final. {licence}"
+    )
+
+
+def _cost(run: FinishedRun) -> str:
+    seconds, cpu = run.metrics.get("fit_seconds"), run.metrics.get("fit_cpu_seconds")
+    if seconds is None or cpu is None:
+        return ""
+    # 10 W a busy core is what servers of these years draw, give or take a factor of 2.
+    return (
+        f"{seconds:,.0f} s for the fit, {cpu:,.0f} s of processor time: about "
+        f"{cpu * 10 / 3600:.1g} Wh at 10 W a core, which was not measured."
+    )
+
+
+def _rows(run: FinishedRun, name: str) -> list[Mapping[str, str]]:
+    """A table of the run's evaluation; empty where it has none."""
+    try:
+        text = mlflow.artifacts.load_text(f"runs:/{run.run_id}/evaluation/{name}")
+    except (mlflow.exceptions.MlflowException, OSError):
+        return []
+    return list(csv.DictReader(io.StringIO(text)))

@@ -1,0 +1,347 @@
+"""How a run's model becomes the champion, or a challenger with the reasons why not."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+import mlflow
+import numpy as np
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from cifar_track import tracking
+from cifar_track.config import DATASETS, CifarTrackError, metrics_at
+from cifar_track.data import Images
+from cifar_track.registry import gates
+from cifar_track.registry.candidates import DEFAULT_METRIC, Choice, choose_run
+from cifar_track.registry.card import model_card
+from cifar_track.registry.elsewhere import FailedElsewhereError, ask_elsewhere
+from cifar_track.registry.gates import Demands, Gate, LoggedPredictions
+from cifar_track.registry.journal import (
+    CARD,
+    CHALLENGER,
+    CHAMPION,
+    Change,
+    carry_out,
+    champions_of,
+    finish,
+    version_of_run,
+    version_under,
+)
+from cifar_track.tracking import FinishedRun, tag
+
+# A promotion takes a minute; whoever waits longer waits for something that hangs.
+PATIENCE_SECONDS = 600.0
+
+
+class RefusedError(CifarTrackError):
+    """A model that did not pass; it is registered, and not the champion."""
+
+    exit_status = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promotion:
+    """What became of a promotion.
+
+    Attributes:
+        model_name: the registered model.
+        version: its version, counted from 1.
+        alias: the alias that points to it now.
+        replaced_version: the version that the alias pointed to before; None if to none.
+        was_registered: whether the run's model had been registered before.
+        choice: the run whose model it is, and how it was chosen.
+        gates: what was asked of it, and what was found.
+    """
+
+    model_name: str
+    version: str
+    alias: str
+    replaced_version: str | None
+    was_registered: bool
+    choice: Choice
+    gates: tuple[Gate, ...]
+
+    @property
+    def run(self) -> FinishedRun:
+        """The run whose model it is."""
+        return self.choice.run
+
+    @property
+    def model_uri(self) -> str:
+        """The address under which it is loaded and served."""
+        return f"models:/{self.model_name}@{self.alias}"
+
+
+def registered_name(dataset_name: str, given: str | None = None) -> str:
+    """The name of the registered model: the data set's own unless given.
+
+    Raises:
+        CifarTrackError: MLflow has no models of that name.
+    """
+    name = DATASETS[dataset_name].registered_model if given is None else given
+    if not re.fullmatch(r"[^/:\\'\"`]+", name) or not name.strip(" ."):
+        raise CifarTrackError(
+            f"name={name} can't be a registered model's; expected letters, digits, dashes and "
+            "spaces, without / and :"
+        )
+    return name
+
+
+def promote(
+    dataset_name: str,
+    *,
+    load_test: Callable[[FinishedRun], Images],
+    run_id: str | None = None,
+    metric: str = DEFAULT_METRIC,
+    demands: Demands | None = None,
+    name: str | None = None,
+    on_choice: Callable[[Choice], None] = lambda choice: None,
+) -> Promotion:
+    """Register a run's model, and make it the champion if it passes every gate.
+
+    Two at once on one machine come one after the other. A run whose model is registered already
+    keeps its version. What a kill leaves half done, the next call finishes.
+
+    Args:
+        dataset_name: whose runs.
+        load_test: gives the test images that a run was evaluated on.
+        run_id: the run to promote, or the beginning of its id; the best unless given.
+        metric: the validation figure to choose by.
+        demands: what is asked of the model.
+        name: of the registered model; the data set's own unless given.
+        on_choice: told which run was chosen, before the minute that the gates take.
+
+    Returns:
+        The promotion; its alias is `challenger` where a gate refused.
+
+    Raises:
+        CifarTrackError: no run qualifies, or the named one is worse than the champion and
+            `gate=none` does not say that it shall be promoted nevertheless.
+    """
+    demands = demands or Demands()
+    name = registered_name(dataset_name, name)
+    client = mlflow.MlflowClient()
+    with _one_at_a_time(name):
+        finish(name)
+        champion = version_under(client, name, CHAMPION)
+        runs = tracking.find_runs(dataset_name)
+        choice = choose_run(
+            runs,
+            dataset_name=dataset_name,
+            metric=metric,
+            named=run_id,
+            champion=champion.tags.get(tag.RUN_ID) if champion else None,
+        )
+        _require_no_worse(choice, demands)
+        on_choice(choice)
+        found = _pass_gates(choice, load_test(choice.run), champion, demands)
+        return _register(client, name, dataset_name, choice, found, champion)
+
+
+def roll_back(dataset_name: str, name: str | None = None) -> tuple[str, str]:
+    """Give `champion` back to the version that had it before.
+
+    Returns:
+        The version that had it, and the one that has it now.
+
+    Raises:
+        CifarTrackError: there was none before.
+    """
+    name = registered_name(dataset_name, name)
+    client = mlflow.MlflowClient()
+    with _one_at_a_time(name):
+        finish(name)
+        champion = version_under(client, name, CHAMPION)
+        before = champions_of(client, name)[:-1] if champion is not None else ()
+        kept = {str(v.version): v for v in client.search_model_versions(f"name = '{name}'")}
+        before = tuple(number for number in before if number in kept)
+        if champion is None or not before:
+            raise CifarTrackError(
+                f"no version of {name} was the champion before; choose one: "
+                "mlflow run . -e register -P run=ID"
+            )
+        back = kept[before[-1]]
+        carry_out(
+            name,
+            Change(
+                run_id=back.tags[tag.RUN_ID],
+                model_uri=back.source,
+                tags=back.tags,
+                alias=CHAMPION,
+                before=str(champion.version),
+                champions=before[:-1],
+            ),
+        )
+        return str(champion.version), str(back.version)
+
+
+def _require_no_worse(choice: Choice, demands: Demands) -> None:
+    if choice.better is None or demands.gate == "none":
+        return
+    raise CifarTrackError(
+        f"run {choice.run.run_id} is worse than the champion by {choice.metric}: "
+        f"{choice.figure:.4f}, the champion's run {choice.better.run_id} has "
+        f"{choice.better.metrics[choice.metric]:.4f}; -P gate=none promotes it nevertheless"
+    )
+
+
+def _pass_gates(
+    choice: Choice, test: Images, champion: ModelVersion | None, demands: Demands
+) -> tuple[Gate, ...]:
+    run = choice.run
+    with tempfile.TemporaryDirectory() as place:
+        logged = _logged_predictions(run, Path(place))
+        if len(logged.labels) != len(test):
+            raise CifarTrackError(
+                f"run {run.run_id} was evaluated on {len(logged.labels)} images, but the test set "
+                f"has {len(test)}; nothing was registered"
+            )
+        folder = Path(mlflow.artifacts.download_artifacts(run.model_uri, dst_path=place))
+        behaviour, error = None, ""
+        try:
+            behaviour = ask_elsewhere(
+                folder, test.images, fresh_environment=demands.fresh_environment
+            )
+        except FailedElsewhereError as failure:
+            error = str(failure)
+        found = [gates.is_chosen(run, choice.metric, choice.better)]
+        found.append(gates.loads_elsewhere(behaviour, error))
+        if behaviour is not None:
+            found.append(gates.predicts_as_logged(behaviour.probabilities, logged, test.labels))
+            found.extend(gates.stays_within_limits(behaviour, demands))
+        found.append(gates.predicts_every_class(logged, demands))
+        champion_run_id = champion.tags.get(tag.RUN_ID) if champion is not None else None
+        if champion_run_id not in (None, run.run_id):
+            assert champion_run_id is not None
+            theirs = _logged_predictions(tracking.find_run(champion_run_id), Path(place))
+            found.append(gates.compares_with_champion(logged, theirs, demands))
+    return tuple(found)
+
+
+def _logged_predictions(run: FinishedRun, place: Path) -> LoggedPredictions:
+    try:
+        path = Path(
+            mlflow.MlflowClient().download_artifacts(
+                run.run_id, "evaluation/predictions.npz", tempfile.mkdtemp(dir=place)
+            )
+        )
+        with np.load(path, allow_pickle=False) as arrays:
+            labels, predictions = arrays["labels"], arrays["predictions"]
+            probabilities = arrays["probabilities"]
+    except (MlflowException, OSError, KeyError, ValueError) as error:
+        raise CifarTrackError(
+            f"the predictions that run {run.run_id} logged can't be read "
+            f"(evaluation/predictions.npz: {' '.join(str(error).split())}); nothing was registered"
+        ) from error
+    digest = run.tags.get(tag.PREDICTIONS_DIGEST)
+    return LoggedPredictions(
+        labels=labels,
+        predictions=predictions,
+        probabilities=probabilities,
+        is_unaltered=(
+            None if digest is None else hashlib.sha256(path.read_bytes()).hexdigest() == digest
+        ),
+    )
+
+
+def _register(
+    client: mlflow.MlflowClient,
+    name: str,
+    dataset_name: str,
+    choice: Choice,
+    found: Sequence[Gate],
+    champion: ModelVersion | None,
+) -> Promotion:
+    run = choice.run
+    assert run.model_uri is not None
+    _ensure_registered_model(client, name, dataset_name)
+    with tempfile.TemporaryDirectory() as place:
+        card = Path(place, CARD)
+        card.write_text(model_card(run, found), encoding="utf-8")
+        client.log_model_artifact(run.model_uri.rpartition("/")[2], str(card))
+    had = version_of_run(client, name, run.run_id)
+    passed = all(gate.passed for gate in found)
+    before = champion if passed else version_under(client, name, CHALLENGER)
+    stays = champion is not None and champion.tags.get(tag.RUN_ID) == run.run_id
+    champions = champions_of(client, name)
+    version = carry_out(
+        name,
+        Change(
+            run_id=run.run_id,
+            model_uri=run.model_uri,
+            tags=_tags(run, choice.metric, found),
+            alias=CHAMPION if passed else CHALLENGER,
+            before=str(before.version) if before is not None else None,
+            champions=champions[:-1] if stays else champions,
+        ),
+    )
+    replaced = str(before.version) if before is not None else None
+    return Promotion(
+        model_name=name,
+        version=version,
+        alias=CHAMPION if passed else CHALLENGER,
+        replaced_version=replaced if replaced != version else None,
+        was_registered=had is not None,
+        choice=choice,
+        gates=tuple(found),
+    )
+
+
+def _ensure_registered_model(client: mlflow.MlflowClient, name: str, dataset_name: str) -> None:
+    try:
+        client.create_registered_model(
+            name,
+            tags={tag.DATASET: dataset_name},
+            description=f"Classifiers of {DATASETS[dataset_name].title}. `{CHAMPION}` is the "
+            "version that passed every gate last, or was given back the alias; "
+            f"`{CHALLENGER}` the one that was refused last, with the reasons in its card. "
+            f"The tag `{tag.CHAMPIONS}` lists the champions, the newest last.",
+        )
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _tags(run: FinishedRun, metric: str, found: Sequence[Gate]) -> dict[str, str]:
+    shown = [
+        bound
+        for info in metrics_at("registry")
+        for bound in (info.name, info.low, info.high)
+        if bound in run.metrics
+    ]
+    kept = (tag.ITERATION, tag.DATASET, tag.PROTOCOL, tag.QUICK, tag.VALIDATION_DIGEST)
+    commit = tag.MLFLOW_COMMIT
+    return {
+        tag.RUN_ID: run.run_id,
+        tag.CHOSEN_BY: metric,
+        **{name: run.tags[name] for name in kept if name in run.tags},
+        **({tag.COMMIT: run.tags[commit]} if commit in run.tags else {}),
+        **{name: f"{run.metrics[name]:.6g}" for name in shown},
+        **{f"{tag.GATE}{gate.name}": str(gate) for gate in found},
+    }
+
+
+@contextmanager
+def _one_at_a_time(name: str) -> Iterator[None]:
+    """Hold off other promotions of this user to the same registered model, on this machine.
+
+    Those of other machines are told apart in the store: see `cifar_track.registry.journal`.
+    """
+    store = hashlib.sha256(f"{tracking.open_store()} {name}".encode()).hexdigest()[:16]
+    lock = Path(tempfile.gettempdir()) / f"cifar_track-registry-{store}.lock"
+    try:
+        with filelock.FileLock(lock, timeout=PATIENCE_SECONDS, mode=0o666):
+            yield
+    except filelock.Timeout as error:
+        raise CifarTrackError(
+            f"another process has been at work on the registered model {name} for "
+            f"{PATIENCE_SECONDS / 60:.0f} minutes; end it, or remove {lock}"
+        ) from error
