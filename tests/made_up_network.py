@@ -13,6 +13,6 @@ def build_network(seed, *, classes=4):
 
     keras.utils.set_random_seed(seed)
     images = keras.Input((32, 32, 3), dtype="uint8")
-    pooled = keras.layers.AveragePooling2D(8)(keras.layers.Rescaling(1 / 32)(images))
+    pooled = keras.layers.AveragePooling2D(8)(keras.layers.Rescaling(1 / 16, offset=-8)(images))
     outputs = keras.layers.Dense(classes, activation="softmax")
     return keras.Model(images, outputs(keras.layers.Flatten()(pooled)))

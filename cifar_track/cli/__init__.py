@@ -27,7 +27,8 @@ def run(arguments: Sequence[str]) -> int:
 
     Returns:
         The exit status: 0, or 2 for a mistake of the person, told in one line on stderr, or what
-        its kind says: 75 for a run whose results could not be sent yet.
+        its kind says: 3 for a model that was refused, 75 for a run whose results could not be
+        sent yet.
         Everything else is a bug or an interrupt and leaves as it came.
     """
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cifar_track.cli.options import DATA_DIRECTORY, DATASET
+from cifar_track.config import GATES, CifarTrackError, Demands, registered_name
 
 
 @click.command("register")
@@ -14,7 +15,8 @@ from cifar_track.cli.options import DATA_DIRECTORY, DATASET
     "--run",
     "run_id",
     metavar="RUN",
-    help="Id, beginning of the id or name of a run.  [default: the best by validation]",
+    help="Id, beginning of the id or name of a run; one worse than the champion wants --gate none."
+    "  [default: the best]",
 )
 @DATASET
 @click.option(
@@ -23,17 +25,99 @@ from cifar_track.cli.options import DATA_DIRECTORY, DATASET
     help="The registered model's name.  [default: cifar100-classifier, or the stand-in's own]",
 )
 @DATA_DIRECTORY
-def register(*, run_id: str | None, dataset: str, name: str | None, data_dir: Path | None) -> None:
+@click.option(
+    "--metric",
+    default="best_val_accuracy",
+    show_default=True,
+    help="The figure of the validation images to choose by.",
+)
+@click.option(
+    "--gate",
+    type=click.Choice(GATES),
+    default="not_worse",
+    show_default=True,
+    help="How the 95 % interval of the difference in test accuracy to the champion has to lie: "
+    "above 0, above less than nothing by --margin, or anyhow.",
+)
+@click.option(
+    "--margin",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    show_default=True,
+    help="The loss of accuracy that counts as none.",
+)
+@click.option(
+    "--never_predicted",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="How many classes may never be predicted.",
+)
+@click.option(
+    "--max_megabytes",
+    type=click.FloatRange(min=0),
+    default=250.0,
+    show_default=True,
+    help="The size that the model may have.",
+)
+@click.option(
+    "--max_milliseconds",
+    type=click.FloatRange(min=0),
+    default=500.0,
+    show_default=True,
+    help="The time that one image may take.",
+)
+@click.option(
+    "--fresh_environment",
+    type=bool,
+    default=False,
+    show_default=True,
+    help="true: load it in an environment made of its own requirements, which takes minutes.",
+)
+@click.option(
+    "--rollback",
+    type=bool,
+    default=False,
+    show_default=True,
+    help="true: give the alias back to the champion before, and do nothing else.",
+)
+def register(
+    *,
+    run_id: str | None,
+    dataset: str,
+    name: str | None,
+    data_dir: Path | None,
+    metric: str,
+    rollback: bool,
+    **demands: str | float | bool,
+) -> None:
     """Register the best finished run's model and make it the champion.
 
-    The model is read back from the registry and must predict what was logged before the alias
-    moves. A run that was chosen by the test images is refused.
+    The best is chosen among the runs that were judged by the same validation images. Before the
+    alias moves, the model has to load where this program is not, predict what was logged, do no
+    worse than the champion on the test images, predict every class, and stay within size and time.
+    A model that is refused stays registered as the challenger, and the exit status is 3.
 
     \b
     Examples:
       mlflow run . -e register
-      python -m cifar_track register --run 5f0c1e
+      mlflow run . -e register -P run=5f0c1e -P gate=better
+      mlflow run . -e register -P rollback=true
     """
+    if rollback and run_id:
+        raise CifarTrackError("--rollback and --run exclude each other; give one of them")
+    registered_name(dataset, name)  # a mistake in it is told before seconds of imports
+    asked = Demands(**demands)  # type: ignore[arg-type]
     from cifar_track import workflow
 
-    workflow.register_best(run_id, dataset=dataset, name=name, data_dir=data_dir)
+    if rollback:
+        workflow.roll_back(dataset=dataset, name=name)
+        return
+    workflow.register_best(
+        run_id,
+        dataset=dataset,
+        name=name,
+        data_dir=data_dir,
+        metric=metric,
+        demands=asked,
+    )

@@ -37,6 +37,7 @@ from cifar_track.config.pages import (
     parse_overrides,
     types_of_settings,
 )
+from cifar_track.config.registration import GATES, Demands, registered_name
 from cifar_track.config.settings import (
     OBJECTIVES,
     SELECTIONS,
@@ -57,6 +58,7 @@ __all__ = [
     "DATASETS",
     "EXPERIMENTS_DIRECTORY",
     "FIRST_CLASSES",
+    "GATES",
     "METRICS",
     "OBJECTIVES",
     "OPTIMIZERS",
@@ -71,6 +73,7 @@ __all__ = [
     "ClassFigure",
     "Data",
     "DatasetInfo",
+    "Demands",
     "Experiment",
     "FloatRange",
     "IntRange",
@@ -95,6 +98,7 @@ __all__ = [
     "nearest",
     "override",
     "parse_overrides",
+    "registered_name",
     "typed",
     "types_of_settings",
 ]

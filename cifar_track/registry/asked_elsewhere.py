@@ -7,10 +7,6 @@ import statistics
 import sys
 import time
 
-# As if it were not installed.
-sys.modules["cifar_track"] = None  # type: ignore[assignment]
-
-import mlflow
 import numpy as np
 
 IMAGES_A_REQUEST = 500
@@ -19,6 +15,9 @@ TIMES = 30
 
 def main(model_uri: str, images_path: str, answer_path: str) -> None:
     """Write `probabilities` (N, C), `load_seconds` and `milliseconds` of one image."""
+    sys.modules["cifar_track"] = None  # type: ignore[assignment]  # as if it were not installed
+    import mlflow
+
     images = np.load(images_path)
     began = time.perf_counter()
     model = mlflow.pyfunc.load_model(model_uri)

@@ -43,7 +43,7 @@ def choose_run(
     *,
     dataset_name: str,
     metric: str = DEFAULT_METRIC,
-    named: str | None = None,
+    named: FinishedRun | None = None,
     champion: str | None = None,
 ) -> Choice:
     """Choose the best run by a figure of the validation images, or take the one that is named.
@@ -55,7 +55,7 @@ def choose_run(
         runs: the finished runs of the data set, the newest first.
         dataset_name: what to call them in an error.
         metric: the figure; not one of the test images.
-        named: the id of the run to take, or the beginning of it.
+        named: the run to take.
         champion: the id of the champion's run.
 
     Raises:
@@ -63,10 +63,9 @@ def choose_run(
     """
     lower_is_better = _require_metric(metric, runs)
     champion_run = next((run for run in runs if run.run_id == champion), None)
-    run = _require_named(runs, named, dataset_name) if named else None
-    if run is not None and _unfit(run, metric):
-        raise CifarTrackError(f"run {run.run_id} {_unfit(run, metric)}; name another")
-    reference = champion_run or run or _newest(runs, metric)
+    if named is not None and _unfit(named, metric):
+        raise CifarTrackError(f"run {named.run_id} {_unfit(named, metric)}; name another")
+    reference = champion_run or named or _newest(runs, metric)
     if reference is None:
         raise CifarTrackError(_nothing_to_choose(runs, dataset_name, metric))
     looked_at: list[FinishedRun] = []
@@ -78,7 +77,7 @@ def choose_run(
         else:
             looked_at.append(candidate)
     looked_at.sort(key=lambda r: r.metrics[metric], reverse=not lower_is_better)
-    chosen = run or (looked_at[0] if looked_at else None)
+    chosen = named or (looked_at[0] if looked_at else None)
     if chosen is None:
         raise CifarTrackError(_nothing_to_choose(runs, dataset_name, metric))
     better = champion_run if champion_run in looked_at and chosen in looked_at else None
@@ -111,17 +110,6 @@ def _require_metric(metric: str, runs: Sequence[FinishedRun]) -> bool:
     return info.better == "lower" if info is not None else "loss" in metric
 
 
-def _require_named(runs: Sequence[FinishedRun], named: str, dataset_name: str) -> FinishedRun:
-    found = [run for run in runs if run.run_id.startswith(named)]
-    if len(found) != 1:
-        many = f"{len(found)} finished runs" if found else "no finished run"
-        raise CifarTrackError(
-            f"{many} on {dataset_name} with the id {named}; expected the id of one, as "
-            "`mlflow run . -e compare` lists them"
-        )
-    return found[0]
-
-
 def _newest(runs: Sequence[FinishedRun], metric: str) -> FinishedRun | None:
     fit = [run for run in runs if not _unfit(run, metric)]
     return next((run for run in fit if not is_quick(run)), fit[0] if fit else None)
@@ -149,7 +137,7 @@ def _incomparable(run: FinishedRun, reference: FinishedRun) -> str:
 
 def is_quick(run: FinishedRun) -> bool:
     """Whether a run's budget was cut to show that everything works."""
-    return tag.QUICK in run.tags
+    return run.tags.get(tag.BUDGET) == "quick"
 
 
 def validation_images(run: FinishedRun) -> str:

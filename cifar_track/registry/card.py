@@ -96,11 +96,8 @@ def _weaknesses(run: FinishedRun) -> str:
 
 
 def _data(run: FinishedRun, licence: str) -> str:
-    digests = {
-        entry.dataset.name: entry.dataset.digest
-        for entry in mlflow.MlflowClient().get_run(run.run_id).inputs.dataset_inputs
-    }
-    digest = next(iter(digests.values()), None)
+    inputs = mlflow.MlflowClient().get_run(run.run_id).inputs
+    digest = next((e.dataset.digest for e in inputs.dataset_inputs), None) if inputs else None
     counts = {
         part: run.parameters.get(f"data.{part}_per_class", "?")
         for part in ("train", "validation", "test")

@@ -7,45 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cifar_track.config import CifarTrackError
 from cifar_track.statistics import paired_difference
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from cifar_track.config import Demands
     from cifar_track.registry.elsewhere import Behaviour
     from cifar_track.tracking import FinishedRun
 
-GATES = ("better", "not_worse", "none")
 # The same kernels run in other batches than in the evaluation.
 TOLERANCE = 1e-4
-
-
-@dataclass(frozen=True, kw_only=True)
-class Demands:
-    """What is asked of a model that is to become the champion.
-
-    Attributes:
-        gate: how it has to do against the champion on the same test images: `better` (the 95 %
-            interval of the difference in accuracy lies above 0), `not_worse` (above less than
-            nothing by `margin`), or `none`.
-        margin: the loss of accuracy that counts as none, a fraction.
-        never_predicted: how many classes may never be predicted.
-        max_megabytes: the size of the model's folder.
-        max_milliseconds: the median time of one image.
-        fresh_environment: whether it has to load in an environment made of its own requirements.
-    """
-
-    gate: str = "not_worse"
-    margin: float = 0.01
-    never_predicted: int = 0
-    max_megabytes: float = 250.0
-    max_milliseconds: float = 500.0
-    fresh_environment: bool = False
-
-    def __post_init__(self) -> None:
-        if self.gate not in GATES:
-            raise CifarTrackError(f"gate={self.gate} is unknown; expected one of {', '.join(GATES)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +58,7 @@ class LoggedPredictions:
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """bool (N,), whether each image's class was told."""
+        """Bool (N,), whether each image's class was told."""
         return np.asarray(self.labels == self.predictions)
 
 

@@ -16,7 +16,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from cifar_track.config import CifarTrackError
-from cifar_track.tracking import identity_tags, is_alive, is_on_this_host, tag
+from cifar_track.tracking import tag
+from cifar_track.tracking.process import identity_tags, is_alive, is_on_this_host
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -147,9 +148,7 @@ def _carry_out(client: mlflow.MlflowClient, name: str, change: Change) -> str:
     return number
 
 
-def _move_alias(
-    client: mlflow.MlflowClient, name: str, change: Change, number: str
-) -> None:
+def _move_alias(client: mlflow.MlflowClient, name: str, change: Change, number: str) -> None:
     under = version_under(client, name, change.alias)
     if (str(under.version) if under else None) not in (change.before, number):
         return  # somebody has moved it since, by hand
@@ -164,5 +163,7 @@ def _move_alias(
 
 def _card(model_uri: str) -> str:
     """The model's card, as it lies with the model, as far as a description may be long."""
-    text: str = mlflow.artifacts.load_text(f"{model_uri}/{CARD}")
+    # An address such as `models:/m-…/card.md` is taken for that of a registered model.
+    model = mlflow.MlflowClient().get_logged_model(model_uri.rpartition("/")[2])
+    text: str = mlflow.artifacts.load_text(f"{model.artifact_location}/{CARD}")
     return text[:DESCRIPTION_LENGTH]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,18 +11,15 @@ from pathlib import Path
 
 import filelock
 import mlflow
-import numpy as np
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from cifar_track import tracking
-from cifar_track.config import DATASETS, CifarTrackError, metrics_at
+from cifar_track.config import DATASETS, CifarTrackError, Demands, metrics_at, registered_name
 from cifar_track.data import Images
-from cifar_track.registry import gates
 from cifar_track.registry.candidates import DEFAULT_METRIC, Choice, choose_run
 from cifar_track.registry.card import model_card
-from cifar_track.registry.elsewhere import FailedElsewhereError, ask_elsewhere
-from cifar_track.registry.gates import Demands, Gate, LoggedPredictions
+from cifar_track.registry.gates import Gate
 from cifar_track.registry.journal import (
     CARD,
     CHALLENGER,
@@ -35,6 +31,7 @@ from cifar_track.registry.journal import (
     version_of_run,
     version_under,
 )
+from cifar_track.registry.proof import pass_gates
 from cifar_track.tracking import FinishedRun, tag
 
 # A promotion takes a minute; whoever waits longer waits for something that hangs.
@@ -80,21 +77,6 @@ class Promotion:
         return f"models:/{self.model_name}@{self.alias}"
 
 
-def registered_name(dataset_name: str, given: str | None = None) -> str:
-    """The name of the registered model: the data set's own unless given.
-
-    Raises:
-        CifarTrackError: MLflow has no models of that name.
-    """
-    name = DATASETS[dataset_name].registered_model if given is None else given
-    if not re.fullmatch(r"[^/:\\'\"`]+", name) or not name.strip(" ."):
-        raise CifarTrackError(
-            f"name={name} can't be a registered model's; expected letters, digits, dashes and "
-            "spaces, without / and :"
-        )
-    return name
-
-
 def promote(
     dataset_name: str,
     *,
@@ -113,7 +95,7 @@ def promote(
     Args:
         dataset_name: whose runs.
         load_test: gives the test images that a run was evaluated on.
-        run_id: the run to promote, or the beginning of its id; the best unless given.
+        run_id: the run to promote, its id, the beginning of it or its name; the best unless given.
         metric: the validation figure to choose by.
         demands: what is asked of the model.
         name: of the registered model; the data set's own unless given.
@@ -137,13 +119,15 @@ def promote(
             runs,
             dataset_name=dataset_name,
             metric=metric,
-            named=run_id,
+            named=_find_named(run_id, dataset_name) if run_id else None,
             champion=champion.tags.get(tag.RUN_ID) if champion else None,
         )
         _require_no_worse(choice, demands)
         on_choice(choice)
-        found = _pass_gates(choice, load_test(choice.run), champion, demands)
-        return _register(client, name, dataset_name, choice, found, champion)
+        beside = _run_beside(runs, champion, choice)
+        found = pass_gates(choice, load_test(choice.run), beside=beside, demands=demands)
+        _ensure_registered_model(client, name, dataset_name)
+        return _register(client, name, choice=choice, found=found, champion=champion)
 
 
 def roll_back(dataset_name: str, name: str | None = None) -> tuple[str, str]:
@@ -173,7 +157,7 @@ def roll_back(dataset_name: str, name: str | None = None) -> tuple[str, str]:
             name,
             Change(
                 run_id=back.tags[tag.RUN_ID],
-                model_uri=back.source,
+                model_uri=str(back.source),
                 tags=back.tags,
                 alias=CHAMPION,
                 before=str(champion.version),
@@ -193,76 +177,43 @@ def _require_no_worse(choice: Choice, demands: Demands) -> None:
     )
 
 
-def _pass_gates(
-    choice: Choice, test: Images, champion: ModelVersion | None, demands: Demands
-) -> tuple[Gate, ...]:
-    run = choice.run
-    with tempfile.TemporaryDirectory() as place:
-        logged = _logged_predictions(run, Path(place))
-        if len(logged.labels) != len(test):
-            raise CifarTrackError(
-                f"run {run.run_id} was evaluated on {len(logged.labels)} images, but the test set "
-                f"has {len(test)}; nothing was registered"
-            )
-        folder = Path(mlflow.artifacts.download_artifacts(run.model_uri, dst_path=place))
-        behaviour, error = None, ""
-        try:
-            behaviour = ask_elsewhere(
-                folder, test.images, fresh_environment=demands.fresh_environment
-            )
-        except FailedElsewhereError as failure:
-            error = str(failure)
-        found = [gates.is_chosen(run, choice.metric, choice.better)]
-        found.append(gates.loads_elsewhere(behaviour, error))
-        if behaviour is not None:
-            found.append(gates.predicts_as_logged(behaviour.probabilities, logged, test.labels))
-            found.extend(gates.stays_within_limits(behaviour, demands))
-        found.append(gates.predicts_every_class(logged, demands))
-        champion_run_id = champion.tags.get(tag.RUN_ID) if champion is not None else None
-        if champion_run_id not in (None, run.run_id):
-            assert champion_run_id is not None
-            theirs = _logged_predictions(tracking.find_run(champion_run_id), Path(place))
-            found.append(gates.compares_with_champion(logged, theirs, demands))
-    return tuple(found)
-
-
-def _logged_predictions(run: FinishedRun, place: Path) -> LoggedPredictions:
-    try:
-        path = Path(
-            mlflow.MlflowClient().download_artifacts(
-                run.run_id, "evaluation/predictions.npz", tempfile.mkdtemp(dir=place)
-            )
-        )
-        with np.load(path, allow_pickle=False) as arrays:
-            labels, predictions = arrays["labels"], arrays["predictions"]
-            probabilities = arrays["probabilities"]
-    except (MlflowException, OSError, KeyError, ValueError) as error:
+def _find_named(reference: str, dataset_name: str) -> FinishedRun:
+    found = tracking.resolve_run(reference, dataset_name=dataset_name)
+    if found.info.status != "FINISHED" or found.info.lifecycle_stage != "active":
+        state = found.info.status if found.info.lifecycle_stage == "active" else "deleted"
         raise CifarTrackError(
-            f"the predictions that run {run.run_id} logged can't be read "
-            f"(evaluation/predictions.npz: {' '.join(str(error).split())}); nothing was registered"
-        ) from error
-    digest = run.tags.get(tag.PREDICTIONS_DIGEST)
-    return LoggedPredictions(
-        labels=labels,
-        predictions=predictions,
-        probabilities=probabilities,
-        is_unaltered=(
-            None if digest is None else hashlib.sha256(path.read_bytes()).hexdigest() == digest
-        ),
-    )
+            f"run {tracking.describe_run(found)} is {state}; register a finished run"
+        )
+    return tracking.finished_run(found)
+
+
+def _run_beside(
+    runs: Sequence[FinishedRun], champion: ModelVersion | None, choice: Choice
+) -> FinishedRun | None:
+    """The champion's run, to be compared with; None where there is no other champion."""
+    run_id = champion.tags.get(tag.RUN_ID) if champion is not None else None
+    if run_id in (None, choice.run.run_id):
+        return None
+    found = next((run for run in runs if run.run_id == run_id), None)
+    if found is None:
+        raise CifarTrackError(
+            f"the champion's run {run_id} is not among the finished runs, so that nothing can be "
+            f"compared with it; bring it back with `mlflow runs restore --run-id {run_id}`, or "
+            "take the alias away from its version"
+        )
+    return found
 
 
 def _register(
     client: mlflow.MlflowClient,
     name: str,
-    dataset_name: str,
+    *,
     choice: Choice,
     found: Sequence[Gate],
     champion: ModelVersion | None,
 ) -> Promotion:
     run = choice.run
     assert run.model_uri is not None
-    _ensure_registered_model(client, name, dataset_name)
     with tempfile.TemporaryDirectory() as place:
         card = Path(place, CARD)
         card.write_text(model_card(run, found), encoding="utf-8")
@@ -317,7 +268,7 @@ def _tags(run: FinishedRun, metric: str, found: Sequence[Gate]) -> dict[str, str
         for bound in (info.name, info.low, info.high)
         if bound in run.metrics
     ]
-    kept = (tag.ITERATION, tag.DATASET, tag.PROTOCOL, tag.QUICK, tag.VALIDATION_DIGEST)
+    kept = (tag.ITERATION, tag.DATASET, tag.PROTOCOL, tag.BUDGET, tag.VALIDATION_DIGEST)
     commit = tag.MLFLOW_COMMIT
     return {
         tag.RUN_ID: run.run_id,

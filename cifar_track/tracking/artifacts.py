@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -111,6 +112,8 @@ class RunArtifacts:
             if evaluation.seen is not None:
                 arrays["seen"] = evaluation.seen
             np.savez_compressed(tables / "predictions.npz", **arrays)
+            digest = hashlib.sha256((tables / "predictions.npz").read_bytes()).hexdigest()
+            self.set_tags({tag.PREDICTIONS_DIGEST: digest})
             figures = Path(folder, "figures")
             figures.mkdir()
             for name, figure in {

@@ -46,9 +46,18 @@ RUN_ID = "cifar_track.run_id"
 COMPARED_RUNS = "cifar_track.compared_runs"
 MODEL_URI = "cifar_track.model_uri"
 COMMIT = "cifar_track.commit"
+# SHA-256 of `evaluation/predictions.npz`, so that an altered file is found.
+PREDICTIONS_DIGEST = "cifar_track.predictions_digest"
 # Of a copy in another store: what it is a copy of, and that all of it has arrived.
 MOVED_FROM = "cifar_track.moved_from"
 MOVED_WHOLE = "cifar_track.moved_whole"
+
+# Of a registered version: the figure that chose it, and what each gate found.
+CHOSEN_BY = "cifar_track.chosen_by"
+GATE = "cifar_track.gate."
+# Of a registered model: its champions, the newest last, and what is being changed right now.
+CHAMPIONS = "cifar_track.champions"
+PENDING_CHANGE = "cifar_track.pending_change"
 
 # Of a search and its trials.
 SEARCH_KEY = "cifar_track.search_key"

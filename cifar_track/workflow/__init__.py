@@ -3,7 +3,7 @@
 from cifar_track.workflow.compare import compare_runs
 from cifar_track.workflow.doctor import mend_runs
 from cifar_track.workflow.move_runs import move_runs
-from cifar_track.workflow.register import register_best
+from cifar_track.workflow.register import register_best, roll_back
 from cifar_track.workflow.runs import show_runs
 from cifar_track.workflow.study import run_study
 from cifar_track.workflow.train import run_experiment
@@ -13,6 +13,7 @@ __all__ = [
     "mend_runs",
     "move_runs",
     "register_best",
+    "roll_back",
     "run_experiment",
     "run_study",
     "show_runs",

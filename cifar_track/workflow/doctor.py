@@ -27,6 +27,11 @@ def mend_runs(*, dry_run: bool = False, older_than: float | None = None) -> None
         else:
             outcome = f"would be {run.status}" if dry_run else "ended meanwhile"
         tell(f"{run.experiment_name} / {run.name} ({run.run_id}): {run.reason}; {outcome}")
+    if not dry_run:
+        from cifar_track import registry
+
+        for line in registry.finish_promotions():
+            tell(line)
     tell(f"{len(found)} abandoned, {len(mended)} mended")
 
 
