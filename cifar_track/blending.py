@@ -98,7 +98,7 @@ def mix(
     members: Sequence[NDArray[np.float64]], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The weighted mean of the members' probabilities, (N, C)."""
-    return np.asarray(np.tensordot(weights, np.stack(list(members)), axis=1))
+    return np.asarray(np.einsum("m,mnc->nc", weights, np.stack(list(members))))
 
 
 def log_loss(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:

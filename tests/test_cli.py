@@ -15,6 +15,15 @@ import cifar_track
 from cifar_track import __main__, cli, config
 
 VERBS = ("main", "train", "compare", "runs", "register", "doctor", "move-runs")
+WORKFLOW = (
+    "run_study",
+    "run_experiment",
+    "compare_runs",
+    "register_best",
+    "roll_back",
+    "show_runs",
+    "mend_runs",
+)
 HEAVY = {"keras", "keras_tuner", "matplotlib", "mlflow", "numpy", "pandas", "sklearn", "tensorflow"}
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -25,7 +34,7 @@ class Workflow(types.ModuleType):
     def __init__(self):
         super().__init__("cifar_track.workflow")
         self.asked = []
-        for name in ("run_study", "run_experiment", "compare_runs", "register_best", "mend_runs"):
+        for name in WORKFLOW:
             setattr(self, name, self._note(name))
 
     def _note(self, name):
@@ -115,15 +124,42 @@ class TestVerbs:
 
     def test_register(self, workflow):
         assert cli.run(["register"]) == 0
-        assert cli.run(["register", "--run", "a1", "--name", "mine", "--data_dir", "d"]) == 0
+        others = "--name mine --data_dir d --metric best_val_loss --gate better --margin 0.02"
+        limits = "--never_predicted 3 --max_megabytes 9 --max_milliseconds 7"
+        fresh = "--fresh_environment true"
+        assert cli.run(["register", "--run", "a1", *f"{others} {limits} {fresh}".split()]) == 0
+        plain = {"dataset": "cifar100", "name": None, "data_dir": None}
+        strict = config.Demands(
+            gate="better",
+            margin=0.02,
+            never_predicted=3,
+            max_megabytes=9.0,
+            max_milliseconds=7.0,
+            fresh_environment=True,
+        )
+        named = {"dataset": "cifar100", "name": "mine", "data_dir": Path("d")}
         assert workflow.asked == [
-            ("register_best", (None,), {"dataset": "cifar100", "name": None, "data_dir": None}),
             (
                 "register_best",
-                ("a1",),
-                {"dataset": "cifar100", "name": "mine", "data_dir": Path("d")},
+                (None,),
+                {**plain, "metric": "best_val_accuracy", "demands": config.Demands()},
             ),
+            ("register_best", ("a1",), {**named, "metric": "best_val_loss", "demands": strict}),
         ]
+
+    def test_register_rolls_back(self, workflow):
+        assert cli.run(["register", "--rollback", "true", "--name", "mine"]) == 0
+        assert workflow.asked == [("roll_back", (), {"dataset": "cifar100", "name": "mine"})]
+
+    def test_a_model_that_is_refused_has_a_status_of_its_own(self, capsys, workflow):
+        def refuse(*_, **__):
+            refused = config.CifarTrackError("version 2 is the challenger")
+            refused.exit_status = 3
+            raise refused
+
+        workflow.register_best = refuse
+        assert cli.run(["register"]) == 3
+        assert capsys.readouterr().err == "error: version 2 is the challenger\n"
 
     @pytest.mark.parametrize(
         ("arguments", "dry_run", "older_than"),
@@ -220,6 +256,10 @@ class TestMistakes:
             "train --experiment tune --workers 0",
             "compare --dataset auto",
             "compare extra",
+            "register --gate perhaps",
+            "register --margin 2",
+            "register --name team/cifar",
+            "register --rollback true --run a1",
             "doctor --dry_run perhaps",
             "doctor --older_than -1",
             "--verbose",

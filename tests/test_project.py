@@ -62,6 +62,7 @@ def asked(monkeypatch):
                 "run_experiment",
                 "compare_runs",
                 "register_best",
+                "roll_back",
                 "mend_runs",
                 "move_runs",
                 "show_runs",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cifar_track.config import FIRST_CLASSES
+from cifar_track.tracking import tag
 from cifar_track.tracking.delivery import TAG_LENGTH
 from cifar_track.tracking.outbox import Operation, is_full
 from cifar_track.tracking.reach import first_line
