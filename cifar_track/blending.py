@@ -62,9 +62,9 @@ def select_weights(
     """Weights of the members of a mean of probabilities, chosen so that they don't overfit.
 
     Starting from the best member, the one that lowers the log loss of the mean most is added, with
-    replacement, for as long as it does; how often a member was added is its weight. Chosen on one
-    set of images, that overfits it. So it is done for several bags, each of the images drawn with
-    replacement and of a random part of the members, and the weights are averaged.
+    replacement; how often a member was added is its weight. Chosen and judged by the same images,
+    that overfits them. So it is done for several bags of images drawn with replacement, in each for
+    as long as it helps on the images that were not drawn, and the weights are averaged.
 
     Args:
         members: for each member (N, C), of images that none was trained on.
@@ -78,19 +78,16 @@ def select_weights(
 
     Source:
         R. Caruana, A. Niculescu-Mizil, G. Crew, A. Ksikes (2004), Ensemble selection from libraries
-        of models, sections 2.1 to 2.3.
+        of models; the bags are of images, where those are of models.
     """
     of_true = np.stack([member[np.arange(len(labels)), labels] for member in members])
     weights = np.zeros(len(members))
     rng = np.random.default_rng(seed)
     for _ in range(bags):
-        images = rng.integers(0, len(labels), len(labels))
-        # At least two, so that there is something to choose.
-        taken = rng.choice(
-            len(members), size=max(min(2, len(members)), len(members) * 2 // 3), replace=False
-        )
-        counts = _greedy(of_true[np.ix_(taken, images)], steps=steps)
-        weights[taken] += counts / counts.sum()
+        drawn = rng.integers(0, len(labels), len(labels))
+        others = np.setdiff1d(np.arange(len(labels)), drawn)
+        counts = _greedy(of_true[:, drawn], of_true[:, others], steps=steps)
+        weights += counts / counts.sum()
     return weights / bags
 
 
@@ -107,18 +104,21 @@ def log_loss(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> f
     return float(-np.mean(np.log(np.maximum(of_true, np.finfo(np.float64).tiny))))
 
 
-def _greedy(of_true: NDArray[np.float64], *, steps: int) -> NDArray[np.float64]:
-    """How often each member is added, by its probability of the true class, (members, N)."""
+def _greedy(
+    chosen_by: NDArray[np.float64], judged_by: NDArray[np.float64], *, steps: int
+) -> NDArray[np.float64]:
+    """How often each member is added, by its probability of the true class, (members, N) each."""
     tiny = np.finfo(np.float64).tiny
-    counts = np.zeros(len(of_true))
-    total = np.zeros(of_true.shape[1])
-    best = np.inf
+    counts = np.zeros(len(chosen_by))
+    best_counts, best = counts, np.inf
+    total, judged = np.zeros(chosen_by.shape[1]), np.zeros(judged_by.shape[1])
     for size in range(1, steps + 1):
-        losses = -np.log(np.maximum((total + of_true) / size, tiny)).mean(axis=1)
-        chosen = int(np.argmin(losses))
-        if losses[chosen] >= best:
-            break
-        best = float(losses[chosen])
-        counts[chosen] += 1
-        total = total + of_true[chosen]
-    return counts
+        losses = -np.log(np.maximum((total + chosen_by) / size, tiny)).mean(axis=1)
+        added = int(np.argmin(losses))
+        counts = counts.copy()
+        counts[added] += 1
+        total, judged = total + chosen_by[added], judged + judged_by[added]
+        loss = float(-np.log(np.maximum(judged / size, tiny)).mean()) if len(judged) else 0.0
+        if loss < best:
+            best_counts, best = counts, loss
+    return best_counts

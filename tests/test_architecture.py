@@ -17,7 +17,16 @@ LEVELS = (
     {"workflow"},
     {"tuning", "registry", "serving", "tracking"},
     {"report", "plots", "comparison", "training"},
-    {"models", "optimizers", "schedules", "data", "augmentation", "evaluation", "statistics"},
+    {
+        "models",
+        "optimizers",
+        "schedules",
+        "data",
+        "augmentation",
+        "evaluation",
+        "statistics",
+        "blending",
+    },
     {"addresses", "environment", "folders", "interrupts", "seeds"},
     {"config"},
     {"__init__"},
@@ -35,12 +44,13 @@ ALLOWED = {
     "interrupts": {"psutil"},
     "seeds": {"numpy"},
     "statistics": {"numpy", "scipy"},
+    "blending": {"numpy", "scipy"},
     "evaluation": {"numpy", "sklearn"},
     "comparison": {"numpy", "sklearn"},
     "plots": {"numpy", "matplotlib"},
 }
 # Reading and writing has no place in what only computes.
-SILENT = {"evaluation", "statistics", "comparison"}
+SILENT = {"evaluation", "statistics", "blending", "comparison"}
 READS_OR_WRITES = {"os", "io", "pathlib", "shutil", "socket", "subprocess", "tempfile", "urllib"}
 
 
