@@ -120,6 +120,59 @@ def test_runs_of_other_programs_are_none_of_its_business(client):
     assert tracking.find_abandoned() == []
 
 
+@pytest.mark.parametrize("changed", [{"pid": "a word"}, {"process_started": ""}])
+def test_a_malformed_tag_is_a_line_for_its_run_and_the_rest_is_mended(client, changed):
+    odd = open_run(client, hours_ago=5, **of_this_process(**changed))
+    dead = open_run(client, **of_this_process(pid=NO_SUCH_PROCESS))
+    found = tracking.find_abandoned()
+    assert {entry.run_id: entry.status for entry in found} == {odd: None, dead: "KILLED"}
+    assert [entry.run_id for entry in tracking.mend(found)] == [dead]
+
+
+def test_a_run_that_cannot_be_looked_at_is_ended_once_it_has_been_silent_for_so_long(client):
+    silent = open_run(client, hours_ago=5, **of_this_process(host="another"))
+    heard = open_run(client, hours_ago=5, **of_this_process(host="another"))
+    client.log_metric(heard, "system/cpu", 0.5, timestamp=int(time.time() * 1000))
+    found = {entry.run_id: entry for entry in tracking.find_abandoned(silent_minutes=60)}
+    assert {run_id: entry.status for run_id, entry in found.items()} == {
+        silent: "KILLED", heard: None
+    }  # fmt: skip
+    assert "silent for 5 hours" in found[silent].reason
+
+
+def test_a_run_in_the_trash_is_ended_and_stays_there(client):
+    run_id = open_run(client, **of_this_process(pid=NO_SUCH_PROCESS))
+    client.delete_run(run_id)
+    assert [entry.run_id for entry in tracking.mend(tracking.find_abandoned())] == [run_id]
+    assert (read(run_id).info.status, read(run_id).info.lifecycle_stage) == ("KILLED", "deleted")
+
+
+def test_an_iteration_that_says_finished_and_is_not_whole_is_killed(client):
+    run_id = open_run(client, **of_this_process(kind="iteration", pid=NO_SUCH_PROCESS))
+    client.set_terminated(run_id, "FINISHED", end_time=int(time.time() * 1000) + 5)
+    ended = read(run_id).info.end_time
+    whole = open_run(client, **of_this_process(kind="iteration", model_uri="models:/m-1"))
+    client.log_metric(whole, "test_accuracy", 0.5)
+    client.set_terminated(whole, "FINISHED")
+    [found] = tracking.find_abandoned()
+    assert (found.run_id, found.status) == (run_id, "KILLED")
+    tracking.mend([found])
+    assert (read(run_id).info.status, read(run_id).info.end_time) == ("KILLED", ended)
+    assert tracking.find_abandoned() == []
+
+
+def test_a_model_whose_upload_was_cut_short_is_failed_once_its_run_has_ended(client):
+    run_id = open_run(client, **of_this_process())
+    pending = client.create_logged_model("0", name="model", source_run_id=run_id).model_id
+    assert tracking.fail_pending_models() == []
+    client.set_terminated(run_id, "KILLED")
+    assert tracking.fail_pending_models(dry_run=True) == [pending]
+    assert client.get_logged_model(pending).status == "PENDING"
+    assert tracking.fail_pending_models() == [pending]
+    assert client.get_logged_model(pending).status == "FAILED"
+    assert tracking.fail_pending_models() == []
+
+
 WORK = """
 import sys, time
 sys.path.insert(0, sys.argv[1])

@@ -1,7 +1,7 @@
 """Runs, parameters, metrics, artifacts and models in MLflow: where mlflow is imported."""
 
 from cifar_track.tracking import quiet  # noqa: F401 - before mlflow is imported
-from cifar_track.tracking.abandoned import Abandoned, find_abandoned, mend
+from cifar_track.tracking.abandoned import Abandoned, fail_pending_models, find_abandoned, mend
 from cifar_track.tracking.choice import (
     ALLOWED,
     Choice,
@@ -49,6 +49,7 @@ __all__ = [
     "dataset_of",
     "describe_run",
     "experiment_url",
+    "fail_pending_models",
     "find_abandoned",
     "find_child",
     "find_relocation",

@@ -206,6 +206,8 @@ class Delivery:
         mine = found is not None and found.data.tags.get(tag.KEY) == operation["key"]
         anew = operation["begins"] and not mine
         if found is not None and anew and not _can_begin(found, operation["parameters"]):
+            if found.info.status == "RUNNING":  # in the trash nobody could end it
+                self._client.set_terminated(found.info.run_id, "KILLED")
             self._client.delete_run(found.info.run_id)
             tags[tag.REPLACES] = found.info.run_id
             found = None

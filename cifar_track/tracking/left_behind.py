@@ -42,10 +42,10 @@ class LeftBehind:
     refused: tuple[str, ...] = ()
 
 
-def open_store() -> str:
+def open_store(*, send: bool = True) -> str:
     """Open the store, as `store.open_store`, and once in a process send what is left for it."""
     uri = store.open_store()
-    if uri not in _seen:
+    if send and uri not in _seen:
         _seen.add(uri)
         for sent in send_left_behind(patience=PATIENCE_SECONDS):
             if not sent.left:

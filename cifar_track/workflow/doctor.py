@@ -1,23 +1,25 @@
-"""What crashed processes left behind, found and mended."""
+"""What processes that are gone left behind, found and mended."""
 
 from __future__ import annotations
+
+import math
 
 from cifar_track import tracking
 from cifar_track.workflow.terminal import tell
 
 
 def mend_runs(*, dry_run: bool = False, older_than: float | None = None) -> None:
-    """Find runs whose process is gone, and give them the status that is true.
+    """Send what processes that are gone had not sent, and give runs and models their true status.
 
     Args:
         dry_run: only say what would be mended.
-        older_than: minutes that `mlflow run` may take to start its command, before the run that
-            it opened counts as abandoned; an hour unless given.
+        older_than: minutes of silence after which a run is ended, too, whose process can't be
+            looked at from here; never unless given.
     """
-    tracking.open_store()
+    tracking.open_store(send=False)
     _relocate(dry_run=dry_run)
-    limits = {} if older_than is None else {"launch_minutes": older_than}
-    found = tracking.find_abandoned(**limits)
+    _send(dry_run=dry_run)
+    found = tracking.find_abandoned(silent_minutes=math.inf if older_than is None else older_than)
     mended = [] if dry_run else tracking.mend(found)
     for run in found:
         if run in mended:
@@ -27,12 +29,30 @@ def mend_runs(*, dry_run: bool = False, older_than: float | None = None) -> None
         else:
             outcome = f"would be {run.status}" if dry_run else "ended meanwhile"
         tell(f"{run.experiment_name} / {run.name} ({run.run_id}): {run.reason}; {outcome}")
+    for model_id in tracking.fail_pending_models(dry_run=dry_run):
+        tell(
+            f"model {model_id}: its upload was cut short; {'would be' if dry_run else 'now'} FAILED"
+        )
     if not dry_run:
         from cifar_track import registry
 
         for line in registry.finish_promotions():
             tell(line)
     tell(f"{len(found)} abandoned, {len(mended)} mended")
+
+
+def _send(*, dry_run: bool) -> None:
+    """Send what processes that are gone had not sent."""
+    for left in tracking.send_left_behind(patience=tracking.patience(), dry_run=dry_run):
+        run = f"run {left.run_id} ({left.name})"
+        if not left.left:
+            tell(f"{run}: what was left of it has been sent")
+        elif left.trouble:
+            tell(f"{run}: {left.left} uploads are still kept in {left.folder}: {left.trouble}")
+        else:
+            tell(f"{run}: {left.left} uploads for {left.store} are kept in {left.folder}")
+        for line in left.refused:
+            tell(f"{run}: refused: {line}")
 
 
 def _relocate(*, dry_run: bool) -> None:
