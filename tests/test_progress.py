@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pty
 import re
@@ -142,3 +143,10 @@ def test_quiet_leaves_the_results(capsys, arguments, lines):
 
     verb.main(arguments.split(), standalone_mode=False)
     assert len(capsys.readouterr().out.splitlines()) == lines
+
+
+def test_the_time_left_is_known_where_an_epoch_takes_minutes(terminal, monkeypatch):
+    clock = itertools.count(step=40)  # rich itself forgets what is older than 30 s
+    monkeypatch.setattr("rich.console.monotonic", lambda: float(next(clock)))
+    plain = without_control(terminal())
+    assert re.search(r"search +[━╸╺]+ +75% +\d+:\d\d:\d\d", plain)

@@ -144,7 +144,10 @@ def _bars() -> Iterator[Progress | None]:
         TimeRemainingColumn(),
     )
     # Lines that are printed meanwhile, by whoever, appear above the bars.
-    with Progress(*columns, transient=True, console=_console()) as bars:
+    # Left to itself, rich forgets after 30 s, in which not one epoch of a trial may end.
+    with Progress(
+        *columns, transient=True, console=_console(), speed_estimate_period=24 * 3600
+    ) as bars:
         yield bars
 
 
