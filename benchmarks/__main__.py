@@ -31,7 +31,6 @@ from cifar_track.tuning.resources import (
     default_workers,
     devices,
     usable_cores,
-    worker_cores,
     worker_environment,
 )
 
@@ -60,7 +59,7 @@ def measure_round(*, images: int, workers: int, threads: int) -> dict[str, list[
         return together([start(name, images=images, environment={})])
 
     def trials(name: str, count: int = 1) -> list[Result]:
-        """Each with the threads, the cores and the device that a search gives a trial."""
+        """Each with the threads and the device that a search gives a trial."""
         return together(
             [
                 start(
@@ -69,7 +68,6 @@ def measure_round(*, images: int, workers: int, threads: int) -> dict[str, list[
                     environment=worker_environment(
                         threads=threads, device=gpus[slot % len(gpus)] if gpus else None
                     ),
-                    cores=worker_cores(slot, workers=workers, threads=threads),
                 )
                 for slot in range(count)
             ]
@@ -88,15 +86,12 @@ def measure_round(*, images: int, workers: int, threads: int) -> dict[str, list[
     }
 
 
-def start(
-    name: str, *, images: int, environment: Mapping[str, str], cores: Sequence[int] = ()
-) -> subprocess.Popen[str]:
-    """Start one measurement in a process of its own, on those cores or on any."""
+def start(name: str, *, images: int, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Start one measurement in a process of its own."""
     assert name in MEASUREMENTS
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "benchmarks.processes", name, "--images", str(images)),
-            *("--cores", *map(str, cores)),
         ],
         env={
             **os.environ,

@@ -268,10 +268,7 @@ def main() -> None:
     parser.add_argument("name", choices=MEASUREMENTS)
     parser.add_argument("--images", type=int, default=IMAGES)
     parser.add_argument("--epochs", type=int, default=WARM_UP_EPOCHS + 1)
-    parser.add_argument("--cores", type=int, nargs="*", default=[], help="keep to these")
     given = parser.parse_args()
-    if given.cores:
-        os.sched_setaffinity(0, given.cores)
     os.environ.setdefault("BENCHMARK_STARTED", str(time.time()))
     _print(MEASUREMENTS[given.name](given.images, given.epochs))
     sys.stdout.flush()

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,8 +37,9 @@ from cifar_track.config import (
     Value,
     load_experiment,
 )
-from cifar_track.tuning import resources, space, state, worker
-from cifar_track.tuning.worker import EpochListener, Job
+from cifar_track.tuning import resources, space, state, stopping
+from cifar_track.tuning.executors import EpochListener, Job
+from cifar_track.tuning.executors import trial_process as worker
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -84,11 +85,16 @@ class Record:
         self.values: dict[int, Mapping[str, Value]] = {}
         self.epochs: dict[int, list[int]] = {}
         self.metrics: dict[tuple[int, int], Mapping[str, float]] = {}
+        self.starts: dict[int, tuning.TrialStart] = {}
         self.ended: dict[int, tuning.TrialResult] = {}
 
-    def trial_started(self, number: int, values: Mapping[str, Value]) -> None:
-        self.events.append(("start", number))
-        self.values[number] = values
+    def trial_started(self, trial: tuning.TrialStart) -> None:
+        self.events.append(("start", trial.number))
+        self.values[trial.number] = trial.values
+        self.starts[trial.number] = trial
+
+    def trial_restarted(self, number: int, reason: str) -> None:
+        self.events.append(("again", number))
 
     def trial_epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
         assert set(metrics) == {"train_loss", "train_accuracy", "val_loss", "val_accuracy"}
@@ -107,6 +113,7 @@ def run_search(
     workers: int = 1,
     train: worker.TrainTrial,
     listener: Any = None,
+    recorded: Sequence[tuning.TrialRecord] = (),
 ) -> tuning.SearchResult:
     return tuning.search(
         experiment,
@@ -114,6 +121,7 @@ def run_search(
         directory=directory,
         workers=workers,
         listener=listener or Record(),
+        recorded=recorded,
         train=train,
     )
 
@@ -154,7 +162,7 @@ def odd_trials_fail(job: Job, on_epoch: EpochListener) -> None:
         raise CifarTrackError("the loss became nan in epoch 1, step 3")
     if job.number == 7:
         os.write(2, b"the last words\n")
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGSEGV)
     if job.number == 9:
         os._exit(7)
 
@@ -304,7 +312,11 @@ def test_a_search_reports_each_trial_as_it_happens(
         assert trial.cpu_seconds > 0
     assert result.best.score == max(trial.score or 0 for trial in result.trials)
     assert "rial" not in "".join(capfd.readouterr())
-    assert {file.name for file in tmp_path.iterdir()} <= {"search.json", "search.lock"}
+    assert {file.name for file in tmp_path.iterdir()} <= {
+        "search.json",
+        "search.previous.json",
+        "search.lock",
+    }
 
 
 def test_the_lowest_loss_is_best_where_loss_is_the_objective(tmp_path: Path) -> None:
@@ -333,9 +345,8 @@ def proposed(experiment: Experiment) -> list[Mapping[str, Value]]:
     """What an oracle of its own proposes for every trial, none having been run."""
     from cifar_track.tuning import oracle
 
-    with tempfile.TemporaryDirectory() as folder, oracle.quiet():
+    with oracle.quiet():
         proposing = oracle.build_oracle(experiment)
-        proposing.prepare(Path(folder) / "search.json", {})
         trials = [
             proposing.create_trial(str(number))
             for number in range(tuning.planned_trials(experiment))
@@ -421,7 +432,7 @@ def test_a_failed_trial_says_why_and_the_others_go_on(tmp_path: Path) -> None:
     assert errors[3] == "the loss became nan in epoch 1, step 3"
     assert errors[5] == "val_accuracy was not a number in any of 3 epochs"
     assert errors[7].startswith("the last words\n")
-    assert errors[7].endswith("was killed by SIGKILL; the machine may be out of memory")
+    assert errors[7].endswith("was killed by SIGSEGV")
     assert errors[9] == "the trial's process ended with exit code 7 before its trial did"
     logs = {file.name for file in tmp_path.glob("*.log")}
     assert logs == {f"trial_{number}.log" for number in (1, 3, 7, 9)}
@@ -518,7 +529,7 @@ def start_search(tmp_path: Path) -> Iterator[Any]:
             text=True,
         )
         started.append(process)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while len(list(directory.glob("waiting_*"))) < 2 and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -575,25 +586,42 @@ def test_a_directory_serves_one_search_at_a_time(tmp_path: Path) -> None:
         run_search(tmp_path, train=report)
 
 
-def test_an_end_that_was_saved_and_not_heard_is_reported_again(tmp_path: Path) -> None:
+def test_what_a_listener_raises_costs_no_trial(tmp_path: Path) -> None:
     class Failing(Record):
         def trial_ended(self, number: int, trial: tuning.TrialResult) -> None:
-            super().trial_ended(number, trial)
             if number == 1:
-                raise ConnectionError
+                raise ConnectionError("away")
+            super().trial_ended(number, trial)
 
-    with pytest.raises(ConnectionError):
-        run_search(tmp_path, train=report, listener=Failing())
-    record = Record()
-    result = run_search(tmp_path, train=report, listener=record)
-    assert record.events[:2] == [("end", 1), ("start", 2)]
-    assert len(result.trials) == 4
+    record = Failing()
+    with pytest.raises(ConnectionError, match="away"):
+        run_search(tmp_path, workers=2, train=report, listener=record)
+    assert set(record.ended) <= {0, 2}
+    again = Record()  # what the first did not hear, in order; no trial runs again
+    result = run_search(tmp_path, train=every_trial_fails, listener=again)
+    assert again.events == [("end", n) for n in range(4) if n not in record.ended]
+    assert [trial.status for trial in result.trials] == ["completed"] * 4
+
+
+def test_a_listener_that_comes_back_hears_of_everything_in_order(tmp_path: Path) -> None:
+    class Away(Record):
+        left = 5
+
+        def trial_epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+            self.left -= 1
+            if self.left in range(3):
+                raise ConnectionError
+            super().trial_epoch(number, epoch, metrics)
+
+    record = Away()
+    run_search(tmp_path, train=report, listener=record)
+    assert record.events == [(kind, n) for n in range(4) for kind in ("start", "end")]
+    assert record.epochs == {number: [1, 2, 3] for number in range(4)}
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        (searching(trials=5), "its search.trials is 1, not 5"),
         (searching(trials=1, tuner="grid"), "search.tuner is 'random', not 'grid'"),
         (
             searching(trials=1, space={"model.kernel_1": Choice((3, 5))}),
@@ -619,11 +647,183 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 99}'])
-def test_a_damaged_state_is_one_line(text: str, tmp_path: Path) -> None:
-    (tmp_path / "search.json").write_text(text)
-    with pytest.raises(CifarTrackError, match=r"can't be read.*to start anew"):
+# What is lost, and found again.
+
+
+def kill_once(job: Job, on_epoch: EpochListener) -> None:
+    """Trial 1 is killed from outside in its first attempt, trial 2 in each."""
+    marker = job.folder / f"tried_{job.number}"
+    report(job, on_epoch)
+    if job.number == 2 or (job.number == 1 and not marker.exists()):
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_trial_that_was_killed_from_outside_is_tried_again(tmp_path: Path) -> None:
+    experiment, record = searching(retries=1), Record()
+    with pytest.raises(CifarTrackError, match=r"3 of 4 trials are over.*\(2\).*SIGKILL") as caught:
+        run_search(tmp_path, experiment=experiment, train=kill_once, listener=record)
+    assert "\n" not in str(caught.value)
+    assert record.events == [
+        *(("start", 0), ("end", 0)),
+        *(("start", 1), ("again", 1), ("end", 1)),
+        *(("start", 2), ("again", 2), ("end", 2)),
+        *(("start", 3), ("end", 3)),
+    ]
+    assert [record.ended[n].status for n in range(4)] == [
+        "completed", "completed", "killed", "completed"
+    ]  # fmt: skip
+    again = Record()
+    result = run_search(tmp_path, experiment=experiment, train=report, listener=again)
+    assert again.events == [("start", 2), ("end", 2)]
+    assert again.values[2] == record.values[2]
+    assert [trial.status for trial in result.trials] == ["completed"] * 4
+
+
+def kill_always(job: Job, on_epoch: EpochListener) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_kills_are_no_failures_in_a_row(tmp_path: Path) -> None:
+    record = Record()
+    with pytest.raises(CifarTrackError, match="0 of 4 trials are over"):
+        run_search(tmp_path, experiment=searching(retries=0), train=kill_always, listener=record)
+    assert [trial.status for trial in record.ended.values()] == ["killed"] * 4
+
+
+def damage(directory: Path, kind: str) -> None:
+    """Do to a search's folder what a disk, a person or an editor may do."""
+    file = directory / "search.json"
+    state_ = json.loads(file.read_text())
+    if kind == "score":
+        state_["trials"][0]["result"]["score"] = 0.99
+    elif kind == "key":
+        del state_["told"]
+    elif kind == "result":
+        state_["trials"][0]["result"] = None
+    elif kind == "version":
+        state_["version"] = 99
+    file.write_text(json.dumps(state_))
+    if kind in ("empty", "half"):
+        text = file.read_text()
+        file.write_text(text[: len(text) // 2] if kind == "half" else "")
+    elif kind == "folder":
+        file.unlink()
+        file.mkdir()
+
+
+@pytest.mark.parametrize("kind", ["score", "key", "result", "version", "empty", "half", "folder"])
+def test_a_damaged_state_is_not_believed_and_not_missed(kind: str, tmp_path: Path) -> None:
+    whole = run_search(tmp_path, train=report)
+    damage(tmp_path, kind)
+    record = Record()
+    result = run_search(tmp_path, train=every_trial_fails, listener=record)
+    assert result == whole
+    assert record.events in ([], [("end", 3)])  # the copy may not know that the last was told
+
+
+@pytest.mark.parametrize("tuner", ["random", "grid", "bayesian", "hyperband"])
+def test_a_search_whose_folder_is_gone_is_rebuilt_from_its_record(
+    tuner: str, tmp_path: Path
+) -> None:
+    experiment, record = searching(tuner=tuner, trials=6), Record()
+    whole = run_search(tmp_path / "a", experiment=experiment, train=report, listener=record)
+    planned = len(whole.trials)
+    # What MLflow has of it: all but one of the last trials ended, and its proposal is known.
+    recorded = [
+        tuning.TrialRecord(
+            number=n,
+            proposal=dict(record.starts[n].proposal),
+            result=None if n == planned - 2 else record.ended[n],
+        )
+        for n in range(planned - 1)
+    ]
+    again = Record()
+    result = run_search(
+        tmp_path / "b", experiment=experiment, train=report, listener=again, recorded=recorded
+    )
+    assert [n for kind, n in again.events if kind == "start"] == [planned - 2, planned - 1]
+    assert [(t.values, t.score) for t in result.trials] == [
+        (t.values, t.score) for t in whole.trials
+    ]
+
+
+def test_a_trial_that_is_lost_is_proposed_again(tmp_path: Path) -> None:
+    record = Record()
+    whole = run_search(tmp_path / "a", train=report, listener=record)
+    recorded = [
+        tuning.TrialRecord(
+            number=n, proposal=dict(record.starts[n].proposal), result=record.ended[n]
+        )
+        for n in (0, 2, 3)
+    ]
+    again = Record()
+    result = run_search(tmp_path / "b", train=report, listener=again, recorded=recorded)
+    assert [n for kind, n in again.events if kind == "start"] == [1]
+    assert [t.values for t in result.trials] == [t.values for t in whole.trials]
+
+
+@pytest.mark.parametrize("tuner", ["random", "grid", "bayesian", "hyperband"])
+def test_a_search_goes_on_from_the_trials_it_has(tuner: str, tmp_path: Path) -> None:
+    few, many = (searching(tuner=tuner, trials=n) for n in (5, 12))
+    before = run_search(tmp_path, experiment=few, train=report)
+    record = Record()
+    after = run_search(tmp_path, experiment=many, train=report, listener=record)
+    assert after.trials[: len(before.trials)] == before.trials
+    started = [n for kind, n in record.events if kind == "start"]
+    # Hyperband makes the trials of its brackets, whatever it is told.
+    assert started == ([] if tuner == "hyperband" else list(range(5, 12)))
+    if tuner in ("random", "grid"):
+        assert [t.values for t in after.trials] == proposed(many)
+    fewer = run_search(tmp_path, experiment=searching(tuner=tuner, trials=3), train=report)
+    assert len(fewer.trials) == (len(before.trials) if tuner == "hyperband" else 3)
+
+
+def test_a_lock_that_can_not_be_had_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "search.lock").mkdir()
+    with pytest.raises(CifarTrackError, match=r"search\.lock can't be locked") as caught:
         run_search(tmp_path, train=report)
+    assert "\n" not in str(caught.value)
+
+
+# Trials that end early.
+
+
+def test_the_median_rule_as_vizier_states_it() -> None:
+    """Golovin et al. 2017, worked by hand."""
+    completed = {0: (0.125, 0.25), 1: (0.25, 0.5), 4: (0.375, 0.875)}
+    # Running averages after two epochs: 0.1875, 0.375 and 0.625; the median is 0.375.
+    assert stopping.median_verdict((0.125, 0.25), completed, maximize=True) == (
+        "after epoch 2 its best, 0.2500, was worse than 0.3750, the median of the running averages "
+        "of trials 0, 1, 4"
+    )
+    assert stopping.median_verdict((0.375, 0.125), completed, maximize=True) is None  # as good
+    assert stopping.median_verdict((0.26,), completed, maximize=True) is None
+    assert stopping.median_verdict((0.5, 0.5), completed, maximize=False) is not None
+    assert stopping.median_verdict((0.0,), {0: (1.0,), 1: (1.0,)}, maximize=True) is None
+
+
+def worse_and_worse(job: Job, on_epoch: EpochListener) -> None:
+    for epoch in range(1, job.experiment.training.epochs + 1):
+        accuracy = (10 - job.number) / 100 + epoch / 1000
+        names = ("train_loss", "train_accuracy", "val_loss")
+        on_epoch(epoch, {**dict.fromkeys(names, 0.5), "val_accuracy": accuracy})
+        time.sleep(0.05 if job.number < 3 else 1.0)
+
+
+def test_poor_trials_end_early_and_are_no_failures(tmp_path: Path) -> None:
+    experiment, record = searching(stop="median", trials=7), Record()
+    result = run_search(tmp_path, experiment=experiment, train=worse_and_worse, listener=record)
+    assert [trial.status for trial in result.trials] == ["completed"] * 7
+    assert [trial.epochs for trial in result.trials] == [3, 3, 3, 1, 1, 1, 1]
+    assert "median of the running averages of trials 0, 1, 2" in result.trials[3].stopped_early
+    assert result.trials[0].stopped_early is None
+    assert result.best.number == 0
+
+
+def test_hyperband_does_not_take_another_rule(tmp_path: Path) -> None:
+    with pytest.raises(CifarTrackError, match="not for hyperband"):
+        run_search(tmp_path, experiment=searching(tuner="hyperband", stop="median"), train=report)
 
 
 # What the machine carries.
@@ -675,54 +875,6 @@ def test_each_worker_has_its_threads_and_its_device() -> None:
     assert environment["TF_NUM_INTRAOP_THREADS"] == "3"
     assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-1"
     assert "CUDA_VISIBLE_DEVICES" not in resources.worker_environment(threads=3, device=None)
-
-
-def test_workers_that_share_out_all_cores_keep_to_their_own(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(resources, "devices", lambda: ())
-    monkeypatch.setattr(resources, "_control_groups", lambda controller: [])
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {7, 2, 5, 4})
-
-    def cores(workers: int, threads: int) -> list[tuple[int, ...]]:
-        return [
-            resources.worker_cores(slot, workers=workers, threads=threads)
-            for slot in range(workers)
-        ]
-
-    assert cores(4, 1) == [(2,), (4,), (5,), (7,)]
-    assert cores(2, 2) == [(2, 4), (5, 7)]
-    # Who leaves cores over, has more threads than cores or is alone, goes where there is room.
-    assert cores(3, 1) == [(), (), ()]
-    assert cores(8, 1) == [()] * 8
-    assert cores(1, 4) == [()]
-    monkeypatch.setattr(resources, "devices", lambda: ("0",))
-    assert cores(4, 1) == [()] * 4
-    monkeypatch.setattr(resources, "devices", lambda: ())
-    monkeypatch.setattr(resources, "usable_cores", lambda: 2)  # a quota on time
-    assert cores(4, 1) == [()] * 4
-
-
-def tell_cores(job: Job, on_epoch: EpochListener) -> None:
-    report(job, on_epoch)
-    own = ",".join(map(str, sorted(os.sched_getaffinity(0))))
-    (job.images.parent / f"cores_{job.number}").write_text(own)
-
-
-@pytest.mark.skipif(
-    not hasattr(os, "sched_setaffinity") or resources.usable_cores() < 2,
-    reason="needs two cores to share out",
-)
-def test_two_workers_on_two_cores_run_on_one_each(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pair = set(sorted(os.sched_getaffinity(0))[:2])
-    monkeypatch.setattr(resources, "devices", lambda: ())
-    monkeypatch.setattr(resources, "_control_groups", lambda controller: [])
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: pair)
-    run_search(tmp_path, experiment=searching(trials=4), train=tell_cores, workers=2)
-    told = {file.read_text() for file in tmp_path.glob("cores_*")}
-    assert told == {str(core) for core in pair}
 
 
 def test_a_search_does_not_need_the_main_thread(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ SHORTCUTS = {
     "image_size": ("model.image_size", "Of resnet50: the side images are enlarged to, in pixels."),
     "trials": ("search.trials", "Of a search: how many settings to try."),
     "tuner": ("search.tuner", f"Of a search: one of {', '.join(config.TUNERS)}."),
+    "stop": ("search.stop", f"Of a search: which trials end early: {' or '.join(config.STOPS)}."),
     "objective": ("search.objective", f"Of a search: {' or '.join(config.OBJECTIVES)}."),
 }
 
@@ -57,6 +58,13 @@ def _options_of_the_page(verb: Function) -> Function:
     type=click.IntRange(min=1),
     help="Of a search: trials at once.  [default: as many as the machine carries]",
 )
+@click.option(
+    "--resume",
+    type=click.Choice(["auto", "never", "same_commit"]),
+    default="auto",
+    show_default=True,
+    help="Go on with what a kill cut short, or begin anew; or only if the commit is the same.",
+)
 @click.option("--run_name", metavar="TEXT", help="The run's name in MLflow.  [default: the page's]")
 @QUIET
 def train(
@@ -66,6 +74,7 @@ def train(
     data_dir: Path | None,
     workers: int | None,
     run_name: str | None,
+    resume: str,
     **shortcuts: str | None,
 ) -> None:
     """Run one experiment: fit, evaluate, and log all of it.
@@ -86,7 +95,12 @@ def train(
     from cifar_track import workflow
 
     workflow.run_experiment(
-        experiment, overrides, data_dir=data_dir, workers=workers, run_name=run_name
+        experiment,
+        overrides,
+        data_dir=data_dir,
+        workers=workers,
+        run_name=run_name,
+        resume=resume,
     )
 
 

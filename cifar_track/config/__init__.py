@@ -41,6 +41,7 @@ from cifar_track.config.registration import GATES, Demands, registered_name
 from cifar_track.config.settings import (
     OBJECTIVES,
     SELECTIONS,
+    STOPS,
     TUNERS,
     Choice,
     Data,
@@ -65,6 +66,7 @@ __all__ = [
     "PRECISIONS",
     "SCHEDULES",
     "SELECTIONS",
+    "STOPS",
     "TUNERS",
     "VIEWS",
     "Augmentation",

@@ -17,6 +17,7 @@ SELECTIONS = ("validation", "test")
 TUNERS = ("random", "hyperband", "bayesian", "grid")
 OBJECTIVES = ("val_accuracy", "val_loss")
 TRIAL_AUGMENTATIONS = ("page", "none")
+STOPS = ("none", "median")
 REFITS = ("anew", "continue", "none")
 
 
@@ -102,6 +103,8 @@ class Search(Section):
         objective: the figure that the best trial is chosen by.
         trial_epochs: how long a trial trains; 0 for as long as the page, `training.epochs`.
         augmentation: what the trials see: as the `page` says, or plain images, `none`.
+        stop: which trials end early: `none`, or by the `median` of those before (Golovin 2017).
+        retries: how often a trial whose process was killed from outside is tried again.
         refit: what becomes of the best: its settings are fitted `anew` as the page says, training
             goes on from its weights (`continue`), or its own network is the result (`none`).
         space: the ranges by the names that `override` takes, such as `model.dense_units`.
@@ -112,6 +115,8 @@ class Search(Section):
     objective: str = "val_accuracy"
     trial_epochs: int = 0
     augmentation: str = "page"
+    stop: str = "none"
+    retries: int = 2
     refit: str = "anew"
     space: Mapping[str, Range] = field(default_factory=dict, hash=False)
 
@@ -122,6 +127,8 @@ class Search(Section):
         require("search.trials", self.trials, at_least=1)
         require("search.trial_epochs", self.trial_epochs, at_least=0)
         require_choice("search.augmentation", self.augmentation, TRIAL_AUGMENTATIONS)
+        require_choice("search.stop", self.stop, STOPS)
+        require("search.retries", self.retries, at_least=0)
         require_choice("search.refit", self.refit, REFITS)
 
 

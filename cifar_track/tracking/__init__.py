@@ -12,10 +12,10 @@ from cifar_track.tracking.choice import (
 )
 from cifar_track.tracking.claim import Claim, Holder, claim_run, holder_of, release_run
 from cifar_track.tracking.left_behind import LeftBehind, open_store, send_left_behind
+from cifar_track.tracking.process import current_commit
 from cifar_track.tracking.queries import (
     FinishedRun,
     find_child,
-    find_resumable,
     find_runs,
     finished_run,
     load_result,
@@ -28,6 +28,15 @@ from cifar_track.tracking.start import start_run
 from cifar_track.tracking.store import compare_url, run_url, ui_address, ui_command
 from cifar_track.tracking.transfer import Transfer, move_runs
 from cifar_track.tracking.tree import Branch, read_tree
+from cifar_track.tracking.trials import (
+    RecordedTrial,
+    copy_trial,
+    epochs_logged,
+    epochs_of,
+    find_unfinished,
+    recorded_trials,
+    searches_of,
+)
 from cifar_track.tracking.view import experiment_url
 
 __all__ = [
@@ -41,20 +50,25 @@ __all__ = [
     "Holder",
     "LeftBehind",
     "NotSentError",
+    "RecordedTrial",
     "Relocation",
     "Run",
     "Transfer",
     "claim_run",
     "compare_url",
+    "copy_trial",
+    "current_commit",
     "dataset_of",
     "describe_run",
+    "epochs_logged",
+    "epochs_of",
     "experiment_url",
     "fail_pending_models",
     "find_abandoned",
     "find_child",
     "find_relocation",
-    "find_resumable",
     "find_runs",
+    "find_unfinished",
     "finished_run",
     "holder_of",
     "load_result",
@@ -64,6 +78,7 @@ __all__ = [
     "open_store",
     "patience",
     "read_tree",
+    "recorded_trials",
     "registrable",
     "release_run",
     "relocate",
@@ -71,6 +86,7 @@ __all__ = [
     "resolve_filter",
     "resolve_run",
     "run_url",
+    "searches_of",
     "send_left_behind",
     "start_run",
     "ui_address",

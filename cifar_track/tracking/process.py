@@ -87,6 +87,11 @@ def git_tags(directory: Path = PROJECT_DIRECTORY) -> dict[str, str]:
     }
 
 
+def current_commit() -> str | None:
+    """The commit of the checkout that the program runs from; None where there is none."""
+    return git_tags().get(tag.MLFLOW_COMMIT)
+
+
 def git_origin(directory: Path = PROJECT_DIRECTORY) -> str:
     """The address that the checkout was cloned from; empty where there is none."""
     return _git(directory, "remote", "get-url", "origin") or ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,7 @@ from mlflow.exceptions import MlflowException
 from cifar_track.addresses import shown
 from cifar_track.config import CifarTrackError
 from cifar_track.tracking import store, tag
-from cifar_track.tracking.claim import PARAMETER, held_error, holder_of
-from cifar_track.tracking.process import is_on_this_host
+from cifar_track.tracking.claim import PARAMETER
 from cifar_track.tracking.relocation import missing_files
 
 if TYPE_CHECKING:
@@ -70,45 +69,8 @@ def find_runs(dataset_name: str) -> list[FinishedRun]:
     return [finished_run(run) for run in search_runs([experiment_id], FINISHED_ITERATIONS)]
 
 
-def find_resumable(
-    search_key: str, *, dataset_name: str, has_state: Callable[[str], bool]
-) -> str | None:
-    """The run that a search of the same settings left unfinished, if any.
-
-    Only the newest run with that key counts. A run that another host left RUNNING is somebody
-    else's; one that another host ended is gone on with only where the search's state lies.
-
-    Args:
-        search_key: what the search was tagged with, under `cifar_track.search_key`.
-        dataset_name: `cifar100` or `procedural`.
-        has_state: whether the search's state is at hand, by run id.
-
-    Raises:
-        CifarTrackError: a process of this host is at work on it, and is named.
-    """
-    experiment_id = store.find_experiment_id(dataset_name)
-    if experiment_id is None:
-        return None
-    found = search_runs(
-        [experiment_id],
-        f"tags.`{tag.SEARCH_KEY}` = '{search_key}' AND tags.`{tag.KIND}` = 'iteration'",
-        limit=1,
-    )
-    if not found or found[0].info.status == "FINISHED":
-        return None
-    [run] = found
-    holder = holder_of(run)
-    if holder is not None and holder.lives:
-        raise held_error(run, holder)
-    if holder is not None:
-        return None
-    if not is_on_this_host(run.data.tags) and not has_state(run.info.run_id):
-        return None
-    return str(run.info.run_id)
-
-
-def find_child(parent_run_id: str, number: int) -> mlflow.entities.Run | None:
-    """The child run of a trial, by the trial's number from 0; the newest should there be more."""
+def find_child(parent_run_id: str, number: int | str) -> mlflow.entities.Run | None:
+    """The child run of a trial, by its number from 0, or of the `refit`; the newest of several."""
     parent = store.client().get_run(parent_run_id)
     found = search_runs(
         [parent.info.experiment_id],

@@ -44,7 +44,7 @@ def start_run(
         name: what the UI shows, unless the person gave `mlflow run` another by `--run-name`.
         kind: `iteration`, `study` (several iterations as its children) or `comparison`.
         tags: further tags.
-        resume_run_id: an unfinished run to go on with, as `find_resumable` gives it. It is
+        resume_run_id: an unfinished run to go on with, as `workflow.resume` finds it. It is
             claimed first, and let go at the end.
 
     Raises:

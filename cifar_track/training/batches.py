@@ -31,6 +31,7 @@ def training_batches(
     *,
     batch_size: int,
     seed: int,
+    first_epoch: int = 0,
     side_of: Callable[[int], int] | None = None,
     shares_of: int | None = None,
 ) -> tf.data.Dataset:
@@ -41,6 +42,7 @@ def training_batches(
         augmentation: what is done to them by chance.
         batch_size: images a batch; the last of a pass may be smaller.
         seed: of the order and of the changes.
+        first_epoch: the pass to begin with, counted from 0.
         side_of: the side in pixels that images have in an epoch, counted from 0; their own unless
             given.
         shares_of: the number of classes, where labels are wanted as shares of each.
@@ -72,7 +74,8 @@ def training_batches(
         return seen, labels
 
     shape = images.images.shape[1:] if side_of is None else (None, None, images.images.shape[3])
-    return _batches(make, steps=tf.int64.max, image=shape, shares_of=shares_of, ahead=4)
+    endless = tf.data.Dataset.range(first_epoch * steps, tf.int64.max)
+    return _batches(make, endless, image=shape, shares_of=shares_of, ahead=4)
 
 
 def validation_batches(images: Images, *, shares_of: int | None = None) -> tf.data.Dataset:
@@ -84,8 +87,8 @@ def validation_batches(images: Images, *, shares_of: int | None = None) -> tf.da
         pixels = images.images[batch].astype(np.float32)
         return pixels, labels if shares_of is None else as_shares(labels, shares_of)
 
-    steps = math.ceil(len(images) / PREDICTION_BATCH)
-    return _batches(make, steps=steps, image=images.images.shape[1:], shares_of=shares_of, ahead=1)
+    steps = tf.data.Dataset.range(math.ceil(len(images) / PREDICTION_BATCH))
+    return _batches(make, steps, image=images.images.shape[1:], shares_of=shares_of, ahead=1)
 
 
 def side_in_epoch(settings: Training, epoch: int, *, own: int) -> int:
@@ -108,13 +111,13 @@ def as_shares(labels: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
 
 def _batches(
     make: Callable[[int], Batch],
+    steps: tf.data.Dataset,
     *,
-    steps: int,
     image: tuple[int | None, ...],
     shares_of: int | None,
     ahead: int,
 ) -> tf.data.Dataset:
-    """What `make` gives for the steps from 0 on, a few of them made ahead in a thread."""
+    """What `make` gives for each of the steps, a few of them made ahead in a thread."""
     label = tf.TensorSpec((None,), tf.int64)
     if shares_of is not None:
         label = tf.TensorSpec((None, shares_of), tf.float32)
@@ -132,4 +135,4 @@ def _batches(
     options.experimental_optimization.apply_default_optimizations = False
     # AutoGraph would look for a tensor's branches for 0.2 s, and leave a source file in /tmp.
     read_as_it_is = tf.autograph.experimental.do_not_convert(read)
-    return tf.data.Dataset.range(steps).map(read_as_it_is).prefetch(ahead).with_options(options)
+    return steps.map(read_as_it_is).prefetch(ahead).with_options(options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -27,11 +28,10 @@ TO_DO = "a lower optimizer.learning_rate may help"
 
 
 class BestEpoch(keras.callbacks.Callback):
-    """Renames an epoch's metrics, hands them on, and remembers the weights of the best."""
+    """Renames an epoch's metrics, and remembers the weights of the best."""
 
-    def __init__(self, on_epoch: EpochListener) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.on_epoch = on_epoch
         self.history: list[dict[str, float]] = []
         self.best_epoch = 0
         self.weights: list[NDArray[np.float32]] = []
@@ -49,7 +49,6 @@ class BestEpoch(keras.callbacks.Callback):
         if first_best([metrics["val_accuracy"] for metrics in self.history]) == epoch:
             self.best_epoch = epoch + 1
             self.weights = self.model.get_weights()
-        self.on_epoch(epoch + 1, metrics)
 
 
 class Steps(keras.callbacks.Callback):
@@ -120,14 +119,28 @@ class AverageWeights(keras.callbacks.Callback):
         super().__init__()
         self.momentum = momentum
         self.steps_at_once = steps_at_once
+        self._restored: list[NDArray[Any]] = []
+
+    def state(self) -> list[NDArray[Any]]:
+        """What has been averaged so far, as `restore` takes it."""
+        return [*(np.asarray(total) for total in self.sums), np.asarray(self.share)]
+
+    def restore(self, state: list[NDArray[Any]]) -> None:
+        """Begin the next fit with what an earlier one had averaged."""
+        self._restored = state
 
     def on_train_begin(self, logs: object = None) -> None:  # noqa: ARG002
-        """Begin with nothing averaged."""
+        """Begin with nothing averaged, or with what was restored."""
         floating = [w for w in self.model.weights if w.dtype.startswith(("float", "bfloat"))]
         self.weights = [weight.value for weight in floating]
         self.sums = [tf.Variable(tf.zeros_like(weight)) for weight in self.weights]
         self.kept = [tf.Variable(tf.zeros_like(weight)) for weight in self.weights]
         self.share = 0.0
+        if self._restored:
+            *sums, share = self._restored
+            self.share = float(share)
+            for total, restored in zip(self.sums, sums, strict=True):
+                total.assign(restored)
         self._add = tf.function(self._add_weights, autograph=False)
 
     def on_train_batch_end(self, batch: int, logs: object = None) -> None:  # noqa: ARG002

@@ -33,6 +33,7 @@ from cifar_track.training.callbacks import (
     Steps,
     StopDiverged,
 )
+from cifar_track.training.checkpoints import KeepCheckpoint
 from cifar_track.training.precision import resolve_precision
 
 # TensorFlow comes back to Python, which costs 1 ms, after so many steps: a signal and a loss that
@@ -76,6 +77,7 @@ def fit(
     on_step: StepListener = lambda epoch, step, steps: None,
     model: keras.Model | None = None,
     initial_weights: Path | None = None,
+    checkpoint: Path | None = None,
 ) -> Fit:
     """Train an experiment's network and keep the epoch that does best on the validation images.
 
@@ -89,6 +91,8 @@ def fit(
             are over in it, and how many it has.
         model: a network that `build_model` made of the same experiment, if there is one already.
         initial_weights: a weights file to start from, such as an earlier trial's.
+        checkpoint: where the state after each epoch is kept, and whoever was killed goes on from;
+            `on_epoch` then hears of the epochs before that again. The caller removes it.
 
     Returns:
         The network and its history.
@@ -118,7 +122,12 @@ def fit(
     def side_of(epoch: int) -> int:
         return side_in_epoch(settings, epoch, own=train.images.shape[1])
 
-    keeper = BestEpoch(on_epoch)
+    keeper = BestEpoch()
+    average = AverageWeights(settings.average, steps_at_once) if settings.average else None
+    keeping = KeepCheckpoint(
+        checkpoint, experiment, on_epoch=on_epoch, best=keeper, average=average
+    )
+    done = keeping.restore(model)
     wall, cpu = time.perf_counter(), time.process_time()
     model.fit(
         training_batches(
@@ -126,22 +135,25 @@ def fit(
             experiment.augmentation,
             batch_size=settings.batch_size,
             seed=settings.seed,
+            first_epoch=done,
             side_of=side_of if settings.first_side else None,
             shares_of=shares_of,
         ),
         steps_per_epoch=steps,
+        initial_epoch=done,
         epochs=settings.epochs,
         validation_data=validation_batches(validation, shares_of=shares_of),
         callbacks=[
             StopDiverged(steps_at_once),
             Steps(on_step, steps),
             keeper,
-            *([AverageWeights(settings.average, steps_at_once)] if settings.average else []),
+            *([average] if average else []),
+            keeping,
         ],
         shuffle=False,  # the pipeline shuffles
         verbose=0,
     )
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    epochs_here, seconds = len(keeper.history) - done, time.perf_counter() - wall
     model.set_weights(keeper.weights)
     best = keeper.history[keeper.best_epoch - 1]
     return Fit(
@@ -150,9 +162,9 @@ def fit(
         best_epoch=keeper.best_epoch,
         best_val_accuracy=best["val_accuracy"],
         best_val_loss=best["val_loss"],
-        fit_seconds=wall,
-        fit_cpu_seconds=cpu,
-        images_per_second=len(train) * len(keeper.history) / wall,
+        fit_seconds=keeping.seconds_before + seconds,
+        fit_cpu_seconds=keeping.cpu_seconds_before + time.process_time() - cpu,
+        images_per_second=len(train) * epochs_here / seconds,
     )
 
 

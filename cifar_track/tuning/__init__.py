@@ -2,17 +2,28 @@
 
 from cifar_track.tuning.resources import default_workers
 from cifar_track.tuning.search import search
-from cifar_track.tuning.space import planned_trials, trial_experiment
-from cifar_track.tuning.state import fingerprint
-from cifar_track.tuning.trials import SearchResult, TrialListener, TrialResult
+from cifar_track.tuning.space import planned_trials, trial_experiment, typed_values
+from cifar_track.tuning.state import MAY_CHANGE, fingerprint, first_difference
+from cifar_track.tuning.trials import (
+    SearchResult,
+    TrialListener,
+    TrialRecord,
+    TrialResult,
+    TrialStart,
+)
 
 __all__ = [
+    "MAY_CHANGE",
     "SearchResult",
     "TrialListener",
+    "TrialRecord",
     "TrialResult",
+    "TrialStart",
     "default_workers",
     "fingerprint",
+    "first_difference",
     "planned_trials",
     "search",
     "trial_experiment",
+    "typed_values",
 ]

@@ -1,104 +1,80 @@
-"""Keras Tuner's oracles with a state that survives a kill: one file, replaced whole."""
+"""Keras Tuner's oracles, each of whose proposals hangs on the page's seed and the trials alone."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras_tuner
+import numpy as np
 from keras_tuner.engine.trial import Trial
 
 from cifar_track.config import Experiment, IntRange, Search, Value
+from cifar_track.seeds import Purpose, derived_seed
 from cifar_track.tuning.space import HYPERBAND_FACTOR, check_space, range_values
-from cifar_track.tuning.state import STATE_VERSION, write_atomically
-from cifar_track.tuning.trials import TrialResult
+from cifar_track.tuning.trials import TrialRecord
 
-# Keras Tuner ends a search after so many failures in a row by itself, but before it saves the
-# last; the search counts them instead.
+# Keras Tuner ends a search after so many failures in a row by itself; the scheduler counts them.
 NEVER = 2**31
 
 
 class _Durable(keras_tuner.Oracle):
-    """Mixed into an oracle: the oracle, its trials and their results saved as one file.
+    """Mixed into an oracle: what it proposes for a trial can be worked out again from the others.
 
-    Keras Tuner writes `oracle.json` and a `trial.json` for each trial in place: a kill between or
-    within two of them loses a trial, repeats a completed one or leaves a file that can't be read.
+    Keras Tuner draws from one stream after another and keeps its place in `oracle.json`, beside a
+    `trial.json` for each trial, written in place: a kill between or within two of them loses a
+    trial, repeats a completed one or leaves a file that can't be read. Here trial n draws from a
+    stream of its own, so that the trials alone are the state: whoever has them, from a file or
+    from MLflow, has the search. By design this differs from Keras Tuner's own tests in where the
+    state lies: saving and reloading through `oracle.json` are not there.
     """
 
-    file: Path
-    settings: dict[str, Any]
-    results: dict[int, TrialResult]
-    reported: set[int]
-    ongoing_trials: dict[str, Trial]
-    _retry_queue: list[str]
+    page_seed: int
 
-    def prepare(self, file: Path, settings: Mapping[str, Any]) -> None:
-        """Say where to save, and what the search depends on."""
-        self.file = file
-        self.settings = dict(settings)
-        self.results = {}
-        self.reported = set()
-        self.verbose = 0  # else Keras Tuner prints tables
+    def restore(self, records: Sequence[TrialRecord]) -> None:
+        """Go on from trials that have begun; those without a result run first, and again."""
+        known = {record.number: record for record in records}
+        for number in range(max(known, default=-1) + 1):
+            self._restore(number, known.get(number))
+        # It is popped from its end.
+        self._retry_queue.sort(key=int, reverse=True)
+
+    def _restore(self, number: int, record: TrialRecord | None) -> None:
+        trial_id = self._id(number)
+        if record is None:  # lost, or its run was deleted: proposed again
+            values = self.populate_space(trial_id).get("values")
+        else:
+            values = dict(record.proposal)
+        hyperparameters = self.hyperparameters.copy()
+        hyperparameters.values = values or {}
+        trial = Trial(hyperparameters=hyperparameters, trial_id=trial_id, status="RUNNING")
+        self.trials[trial_id] = trial
+        self.start_order.append(trial_id)
+        self._record_values(trial)
+        result = None if record is None else record.result
+        if result is None:
+            self._retry_queue.append(trial_id)
+            return
+        trial.status = "FAILED" if result.score is None else "COMPLETED"
+        trial.score, trial.best_step = result.score, result.best_epoch
+        self.end_order.append(trial_id)
+        self._run_times[trial_id] = 1
+
+    def populate_space(self, trial_id: str) -> Any:
+        self._seed_state = derived_seed(self.page_seed, Purpose.SEARCH, int(trial_id))
+        return super().populate_space(trial_id)
+
+    def _id(self, number: int) -> str:
+        """A trial's name in Keras Tuner, which is as wide as the number of all trials."""
+        return f"{number:0{len(str(self.max_trials))}d}"
 
     def save(self) -> None:
-        """Replace the file by one of the present state."""
-        write_atomically(
-            self.file,
-            json.dumps(
-                {
-                    "version": STATE_VERSION,
-                    "settings": self.settings,
-                    "oracle": self.get_state(),
-                    "results": [asdict(result) for result in self.results.values()],
-                    "reported": sorted(self.reported),
-                }
-            ),
-        )
+        """Nothing: the scheduler saves the trials."""
 
     def _save_trial(self, trial: Trial) -> None:
-        """Nothing: trials are in the one file, which Keras Tuner saves after each of these."""
-
-    def get_state(self) -> dict[str, Any]:
-        state: dict[str, Any] = super().get_state()
-        state["trials"] = [
-            {
-                "trial_id": trial.trial_id,
-                "values": trial.hyperparameters.values,
-                "status": trial.status,
-                "score": None if trial.score is None else float(trial.score),
-                "best_step": trial.best_step,
-                "message": trial.message,
-            }
-            for trial in self.trials.values()
-        ]
-        return state
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        for saved in state["trials"]:
-            hyperparameters = self.hyperparameters.copy()
-            hyperparameters.values = saved["values"]
-            trial = Trial(hyperparameters=hyperparameters, trial_id=saved["trial_id"])
-            trial.status, trial.message = saved["status"], saved["message"]
-            trial.score, trial.best_step = saved["score"], saved["best_step"]
-            self.trials[trial.trial_id] = trial
-        super().set_state(state)
-        # What ran when the search was killed runs again; the queue is popped from its end. Keras
-        # Tuner saves the end of a trial before it takes the trial from those under way.
-        running = (trial for trial in self.ongoing_trials.values() if trial.status == "RUNNING")
-        unfinished = {trial.trial_id for trial in running} | set(self._retry_queue)
-        self._retry_queue = sorted(unfinished, key=int, reverse=True)
-        self.ongoing_trials = {}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state that `save` wrote."""
-        self.set_state(state["oracle"])
-        self.results = {saved["number"]: TrialResult(**saved) for saved in state["results"]}
-        self.reported = set(state["reported"])
+        """Nothing, likewise."""
 
 
 class _RandomSearch(_Durable, keras_tuner.oracles.RandomSearchOracle):
@@ -108,19 +84,32 @@ class _RandomSearch(_Durable, keras_tuner.oracles.RandomSearchOracle):
 class _Hyperband(_Durable, keras_tuner.oracles.HyperbandOracle):
     """Hyperband."""
 
+    def restore(self, records: Sequence[TrialRecord]) -> None:
+        known = {record.number: record for record in records}
+        # What a lost trial's place in its bracket was, nobody knows: those after it are run again.
+        kept = next(number for number in range(len(known) + 1) if number not in known)
+        super().restore([known[number] for number in range(kept)])
+        bracket_of: dict[str, int] = {}
+        for trial_id in self.start_order:
+            values = self.trials[trial_id].hyperparameters.values
+            past = values.get("tuner/trial_id")
+            # Keras Tuner writes the newest bracket into a trial that an older one promotes.
+            number = values["tuner/bracket"] if past is None else bracket_of[past]
+            bracket_of[trial_id] = number
+            while self._current_bracket > number:
+                self._increment_bracket_num()
+                self._start_new_bracket()
+            [bracket] = [entry for entry in self._brackets if entry["bracket_num"] == number]
+            bracket["rounds"][values["tuner/round"]].append({"past_id": past, "id": trial_id})
+
 
 class _Bayesian(_Durable, keras_tuner.oracles.BayesianOptimizationOracle):
-    """Bayesian optimisation whose random numbers go on where they stopped."""
-
-    def get_state(self) -> dict[str, Any]:
-        kind, keys, *rest = self._random_state.get_state()
-        return {**super().get_state(), "random_state": [kind, keys.tolist(), *rest]}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        super().set_state(state)
-        self._random_state.set_state(tuple(state["random_state"]))
+    """Bayesian optimisation."""
 
     def populate_space(self, trial_id: str) -> Any:
+        self._random_state = np.random.RandomState(
+            derived_seed(self.page_seed, Purpose.SEARCH, int(trial_id))
+        )
         with warnings.catch_warnings():
             # The Gaussian process says so whenever a bound of its kernel is reached.
             warnings.simplefilter("ignore")
@@ -132,7 +121,9 @@ class _GridSearch(_Durable, keras_tuner.oracles.GridSearchOracle):
 
     Keras Tuner's own asks for the next combination only once a trial has ended, in case it brought
     new hyperparameters, which keeps all but two workers idle; and it does not save the list it
-    keeps for that, so that it can't be resumed. Here the space is known beforehand.
+    keeps for that, so that it can't be resumed. Here the space is known beforehand. By design this
+    differs from Keras Tuner's own tests in that it does not wait, and that no trial brings
+    hyperparameters.
     """
 
     def populate_space(self, trial_id: str) -> Any:  # noqa: ARG002
@@ -145,12 +136,7 @@ class _GridSearch(_Durable, keras_tuner.oracles.GridSearchOracle):
 
 
 def build_oracle(experiment: Experiment) -> Any:
-    """The oracle that the experiment's search names, at its beginning.
-
-    Keras Tuner takes a seed of 0 to mean a random one, and draws the n-th number from the seed
-    plus n, so that neighbouring seeds give almost the same search: our seed s becomes
-    1 + 1,000,003 s modulo a prime below 2^32.
-    """
+    """The oracle that the experiment's search names, at its beginning."""
     search = check_space(experiment)
     space = keras_tuner.HyperParameters()
     for name, values in search.space.items():
@@ -163,25 +149,31 @@ def build_oracle(experiment: Experiment) -> Any:
         "objective": keras_tuner.Objective(search.objective, direction(search)),
         "hyperparameters": space,
         "allow_new_entries": False,
-        "seed": 1 + experiment.training.seed * 1_000_003 % 4_294_967_291,
+        # Of the Gaussian process alone; 0 would mean a random one.
+        "seed": 1 + derived_seed(experiment.training.seed, Purpose.SEARCH),
         "max_consecutive_failed_trials": NEVER,
     }
+    oracle: Any
     match search.tuner:
         case "random":
-            return _RandomSearch(max_trials=search.trials, **common)
+            oracle = _RandomSearch(max_trials=search.trials, **common)
         case "grid":
-            return _GridSearch(max_trials=search.trials, **common)
+            oracle = _GridSearch(max_trials=search.trials, **common)
         case "hyperband":
-            return _Hyperband(
+            oracle = _Hyperband(
                 max_epochs=search.trial_epochs or experiment.training.epochs,
                 factor=HYPERBAND_FACTOR,
                 hyperband_iterations=1,
                 **common,
             )
-    # Keras Tuner's default, three random trials for each dimension, would leave nothing of a
-    # short search for the Gaussian process.
-    points = max(1, min(3 * len(search.space), search.trials // 2))
-    return _Bayesian(max_trials=search.trials, num_initial_points=points, **common)
+        case _:
+            # Keras Tuner's default, three random trials for each dimension, would leave nothing of
+            # a short search for the Gaussian process.
+            points = max(1, min(3 * len(search.space), search.trials // 2))
+            oracle = _Bayesian(max_trials=search.trials, num_initial_points=points, **common)
+    oracle.page_seed = experiment.training.seed
+    oracle.verbose = 0  # else Keras Tuner prints tables
+    return oracle
 
 
 def direction(search: Search) -> str:

@@ -36,20 +36,6 @@ def usable_cores() -> int:
     return max(1, min(quotas))
 
 
-def worker_cores(slot: int, *, workers: int, threads: int) -> tuple[int, ...]:
-    """The cores that a worker, counted from `slot` 0, keeps to; none where it may use any.
-
-    Kept there, it finds its data in their caches. Only where several workers on a CPU share out
-    all cores among them: who has fewer of them, or a quota of their time, had better go where there
-    is room. A search's last trial, when it runs alone, keeps to its cores as well.
-    """
-    cores = _cores()
-    shared_out = workers > 1 and workers * threads == len(cores) == usable_cores()
-    if not shared_out or devices() or not hasattr(os, "sched_setaffinity"):
-        return ()
-    return cores[slot * threads : (slot + 1) * threads]
-
-
 def free_memory() -> int:
     """Bytes that can be had without swapping, within the limits of the control groups."""
     free = [int(psutil.virtual_memory().available)]

@@ -1,34 +1,27 @@
-"""The scheduler: asks the oracle, runs its trials side by side, and keeps what came out."""
+"""The scheduler: asks the oracle, has its trials run side by side, and keeps what came out."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from cifar_track import interrupts
 from cifar_track.config import CifarTrackError, Experiment, Value, first_best, override
-from cifar_track.tuning import resources
+from cifar_track.tuning.announcer import Announcer
+from cifar_track.tuning.executors import EndReport, EpochReport, Executor, Job, KilledReport
 from cifar_track.tuning.space import check_space, trial_experiment, typed_values
-from cifar_track.tuning.state import fingerprint, read_state, require_same_search
+from cifar_track.tuning.state import StateFile
+from cifar_track.tuning.stopping import median_verdict
 from cifar_track.tuning.trials import (
-    SearchResult,
     TrialListener,
+    TrialRecord,
     TrialResult,
-    best_trial,
+    TrialStart,
 )
-from cifar_track.tuning.worker import (
-    EndReport,
-    EpochReport,
-    Job,
-    TrainTrial,
-    TrialProcess,
-    wait_for_reports,
-)
-
-if TYPE_CHECKING:
-    from cifar_track.data import Dataset
 
 FAILURES_IN_A_ROW = 3
 
@@ -38,38 +31,25 @@ class _Running:
     """A trial that is under way."""
 
     trial: Any
-    number: int
+    job: Job
     values: dict[str, Value]
-    first_epoch: int
-    slot: int
-    process: TrialProcess | None = None
+    kills: int = 0
     epochs: dict[int, dict[str, float]] = field(default_factory=dict)
     cpu_seconds: float = 0.0
 
-    def result(self, status: str, **outcome: Any) -> TrialResult:
-        outcome = {"score": None, "best_epoch": None, "error": None, **outcome}
-        return TrialResult(
-            number=self.number,
-            values=self.values,
-            status=status,
-            epochs=max(self.epochs, default=self.first_epoch),
-            seconds=self.process.seconds if self.process else 0.0,
-            cpu_seconds=self.cpu_seconds,
-            **outcome,
-        )
-
 
 class Scheduler:
-    """A search under way: its oracle, and the trials that run."""
+    """A search under way: its oracle, the trials that run, and the results of those that don't."""
 
     def __init__(
         self,
         experiment: Experiment,
-        data: Dataset,
         *,
         directory: Path,
+        state: StateFile,
         listener: TrialListener,
-        train: TrainTrial,
+        executor: Executor,
+        classes: int,
     ) -> None:
         # Imported here: it imports TensorFlow, which trials' processes import for themselves, and
         # only where they train.
@@ -79,192 +59,266 @@ class Scheduler:
         self._experiment = experiment
         self._settings = check_space(experiment)
         self._maximize = oracle.direction(self._settings) == "max"
-        self._classes = len(data.classes.fine)
         self._directory = directory
+        self._state = state
         self._listener = listener
-        self._train = train
-        self._running: list[_Running] = []
+        self._announcer = Announcer()
+        self._executor = executor
+        self._classes = classes
+        self._running: dict[int, _Running] = {}
+        self._records: dict[int, TrialRecord] = {}
+        self._told: set[int] = set()
+        self._killed: dict[int, str] = {}
         self._failures = 0
+        self._names = itertools.count()
         with oracle.quiet():
             self._oracle = oracle.build_oracle(experiment)
-            file = directory / "search.json"
-            self._oracle.prepare(file, fingerprint(experiment, data))
-            if file.exists():
-                state = read_state(file)
-                require_same_search(state["settings"], self._oracle.settings, directory)
-                self._oracle.restore(state)
 
-    def run(self, workers: int) -> None:
-        """Run trials until the oracle wants no more."""
-        devices = resources.devices()
-        alike = self._experiment.training.deterministic
-        threads = 1 if alike else max(1, resources.usable_cores() // workers)
-        cores = [
-            resources.worker_cores(slot, workers=workers, threads=threads)
-            for slot in range(workers)
-        ]
+    def restore(self, records: Sequence[TrialRecord], told: set[int]) -> None:
+        """Go on from trials that have begun, and tell those ends that may not have been heard."""
+        self._records = {record.number: record for record in records}
+        self._told = {number for number in told if number in self._records}
+        with self._oracles.quiet():
+            self._oracle.restore(records)
+        for record in sorted(records, key=lambda record: record.number):
+            if record.result is not None and record.number not in self._told:
+                self._tell_end(record.result)
+
+    def run(self) -> None:
+        """Run trials until the oracle wants no more.
+
+        Raises:
+            CifarTrackError: three trials in a row failed.
+            Exception: what the listener still raises once all trials are over.
+        """
         wanted = True
         while True:
-            slots = set(range(workers)) - {running.slot for running in self._running}
-            while wanted and slots:
+            while wanted and len(self._running) < self._executor.capacity:
                 with self._oracles.quiet():
-                    trial = self._oracle.create_trial(f"worker {min(slots)}")
+                    trial = self._oracle.create_trial(str(next(self._names)))
                 wanted = trial.status != "STOPPED"
                 if trial.status != "RUNNING":
                     break  # IDLE: it waits for the result of a trial that runs
-                slot = min(slots)
-                slots.remove(slot)
-                device = devices[slot % len(devices)] if devices else None
-                self._start(
-                    trial,
-                    slot=slot,
-                    environment=resources.worker_environment(threads=threads, device=device),
-                    cores=cores[slot],
-                )
+                self._begin(trial)
             if not self._running:
-                return
-            self._hear()
+                break
+            for number, report in self._executor.hear():
+                self._hear(number, report)
+        self._announcer.finish()
 
-    def report_ended(self) -> None:
-        """Tell the listener of trials whose end is saved and may not have reached it."""
-        for number, result in sorted(self._oracle.results.items()):
-            if number not in self._oracle.reported:
-                self._listener.trial_ended(number, result)
-                self._oracle.reported.add(number)
-                self._oracle.save()
-
-    def result(self) -> SearchResult:
-        """All trials and the best.
+    def weights_of(self, number: int) -> Path:
+        """The weights of a completed trial's best epoch; it is trained again if they are lost.
 
         Raises:
-            CifarTrackError: none was completed.
+            CifarTrackError: they are lost, and it can't be trained again.
         """
-        trials = tuple(result for _, result in sorted(self._oracle.results.items()))
-        best = best_trial(trials, maximize=self._maximize)
-        if best is None:
-            last = f"; the last: {_last_line(trials[-1].error)}" if trials else ""
-            raise CifarTrackError(
-                f"none of {len(trials)} trials was completed{last}; "
-                f"remove {self._directory} to start anew"
-            )
-        weights = None if self._settings.refit == "anew" else self._weights(best.number)
-        for file in self._directory.glob("*.weights.h5"):
-            if file != weights:
-                file.unlink()
-        return SearchResult(trials=trials, best=best, weights=weights)
+        file = self.weights(number)
+        if not file.is_file():
+            record = self._records[number]
+            assert record.result is not None
+            self._executor.submit(self._job(number, record.proposal, record.result.values))
+            report: Any = None
+            while not isinstance(report, EndReport | KilledReport):
+                [(_, report)] = self._executor.hear()
+            self._executor.cancel(number)
+            if not file.is_file():
+                error = report.error if isinstance(report, EndReport) else report.reason
+                raise CifarTrackError(
+                    f"the weights of trial {number} are not in {self._directory}, and training it "
+                    f"again failed: {last_line(error)}"
+                )
+        return file
+
+    def results(self) -> tuple[TrialResult, ...]:
+        """What came of the trials that are over, by their numbers."""
+        ordered = (record.result for _, record in sorted(self._records.items()))
+        return tuple(result for result in ordered if result is not None)
+
+    def killed(self) -> dict[int, str]:
+        """The trials that were killed more often than they are tried again, and how at last."""
+        return dict(self._killed)
 
     @contextlib.contextmanager
     def stopping(self) -> Iterator[None]:
-        """Whatever ends the search early, end its processes and report their trials stopped."""
+        """Whatever ends the search early, end its processes and tell that their trials stopped."""
         try:
             yield
         except BaseException:
-            for running in self._running:
-                if running.process is not None:
-                    running.process.kill()
-            for running in self._running:
-                # The first error is the one to show; the state has these trials as unfinished.
-                with contextlib.suppress(Exception):
-                    self._listener.trial_ended(running.number, running.result("stopped"))
+            with interrupts.deferred():  # the first signal is the one that counts
+                for number in self._running:
+                    self._executor.cancel(number)
+                for running in list(self._running.values()):
+                    self._tell_end(self._result(running, "stopped"))
             raise
 
-    def _start(
-        self, trial: Any, *, slot: int, environment: dict[str, str], cores: tuple[int, ...]
-    ) -> None:
-        chosen = trial.hyperparameters.values
-        running = _Running(
-            trial=trial,
-            number=int(trial.trial_id),
-            values=typed_values(self._experiment, self._oracles.space_values(trial)),
-            first_epoch=int(chosen.get("tuner/initial_epoch", 0)),
-            slot=slot,
+    def _begin(self, trial: Any) -> None:
+        number, chosen = int(trial.trial_id), dict(trial.hyperparameters.values)
+        values = typed_values(self._experiment, self._oracles.space_values(trial))
+        job = self._job(number, chosen, values)
+        self._running[number] = _Running(trial=trial, job=job, values=values)
+        self._records[number] = TrialRecord(number=number, proposal=chosen)
+        self._save()
+        start = TrialStart(
+            number=number,
+            values=values,
+            experiment=job.experiment,
+            proposal=chosen,
+            finished_epochs=self._finished_epochs(job),
         )
-        self._running.append(running)
-        self._listener.trial_started(running.number, running.values)
-        try:
-            running.process = TrialProcess(
-                self._train, self._job(running), environment=environment, cores=cores
-            )
-        except OSError as error:
-            self._end(running, error=f"the trial's process could not be started: {error}")
+        self._announcer.tell(lambda: self._listener.trial_started(start))
+        self._executor.submit(job)
 
-    def _job(self, running: _Running) -> Job:
-        chosen = running.trial.hyperparameters.values
-        experiment = trial_experiment(
-            self._experiment, number=running.number, values=running.values
-        )
+    def _job(self, number: int, chosen: dict[str, Value], values: dict[str, Value]) -> Job:
+        experiment = trial_experiment(self._experiment, number=number, values=values)
+        first_epoch, weights = int(chosen.get("tuner/initial_epoch", 0)), None
+        if "tuner/trial_id" in chosen:
+            weights = self.weights(int(chosen["tuner/trial_id"]))
+            if not weights.is_file():  # lost with its folder: what it had learnt is learnt again
+                first_epoch, weights = 0, None
         hyperband = "tuner/epochs" in chosen
         if hyperband:
-            epochs = int(chosen["tuner/epochs"]) - running.first_epoch
+            epochs = int(chosen["tuner/epochs"]) - first_epoch
             experiment = override(experiment, {"training.epochs": epochs})
-        earlier = chosen.get("tuner/trial_id")
-        keeps = self._settings.refit != "anew"
+        wanted = hyperband or self._settings.refit != "anew"
         return Job(
             experiment=experiment,
-            number=running.number,
+            number=number,
             classes=self._classes,
-            images=self._directory / "images",
-            log=self._directory / f"trial_{running.number}.log",
-            first_epoch=running.first_epoch,
-            initial_weights=self._weights(int(earlier)) if earlier is not None else None,
-            final_weights=self._weights(running.number) if hyperband or keeps else None,
+            folder=self._directory,
+            first_epoch=first_epoch,
+            initial_weights=weights,
+            final_weights=self.weights(number) if wanted else None,
         )
 
-    def _weights(self, number: int) -> Path:
+    def weights(self, number: int) -> Path:
+        """The file of a trial's best weights, where they are kept."""
         return self._directory / f"trial_{number}.weights.h5"
 
-    def _hear(self) -> None:
-        """Wait until a trial reports, and act on one report of each that does."""
-        speaking = {
-            running.process.connection: running for running in self._running if running.process
-        }
-        for connection in wait_for_reports(speaking):
-            running = speaking[connection]
-            assert running.process is not None
-            report = running.process.receive()
-            match report:
-                case EpochReport(epoch, metrics, cpu_seconds):
-                    running.epochs[epoch] = metrics
-                    running.cpu_seconds = cpu_seconds
-                    self._listener.trial_epoch(running.number, epoch, metrics)
-                case EndReport(error, cpu_seconds):
-                    running.cpu_seconds = cpu_seconds
-                    running.process.close()
-                    self._end(running, error=error)
-                case None:
-                    error = running.process.death()
-                    running.process.close()
-                    self._end(running, error=error)
+    def _finished_epochs(self, job: Job) -> int:
+        if not job.checkpoint.exists():
+            return 0
+        from cifar_track.training import checkpoints
 
-    def _end(self, running: _Running, *, error: str | None) -> None:
-        objective = self._settings.objective
-        scores = [metrics[objective] for metrics in running.epochs.values()]
+        return checkpoints.finished_epochs(job.checkpoint, experiment=job.experiment)
+
+    def _hear(self, number: int, report: EpochReport | EndReport | KilledReport) -> None:
+        running = self._running.get(number)
+        if running is None:  # stopped for another trial's report of the same moment
+            return
+        match report:
+            case EpochReport(epoch, metrics, cpu_seconds):
+                running.epochs[epoch] = metrics
+                running.cpu_seconds = cpu_seconds
+                self._announcer.tell(lambda: self._listener.trial_epoch(number, epoch, metrics))
+                self._stop_if_poor(running)
+            case EndReport(error, cpu_seconds):
+                running.cpu_seconds = cpu_seconds or running.cpu_seconds
+                self._end(running, error=error)
+            case KilledReport(reason):
+                running.kills += 1
+                if running.kills <= self._settings.retries:
+                    self._executor.cancel(number)
+                    self._announcer.tell(lambda: self._listener.trial_restarted(number, reason))
+                    self._executor.submit(running.job)
+                else:
+                    self._give_up(running, reason)
+
+    def _stop_if_poor(self, running: _Running) -> None:
+        last = running.job.first_epoch + running.job.experiment.training.epochs
+        if self._settings.stop != "median" or max(running.epochs) >= last:
+            return
+        verdict = median_verdict(
+            self._scores(running),
+            {
+                result.number: result.scores
+                for result in self.results()
+                if result.score is not None and result.stopped_early is None
+            },
+            maximize=self._maximize,
+        )
+        if verdict is not None:
+            self._end(running, error=None, stopped_early=verdict)
+
+    def _scores(self, running: _Running) -> list[float]:
+        return [metrics[self._settings.objective] for _, metrics in sorted(running.epochs.items())]
+
+    def _end(
+        self, running: _Running, *, error: str | None, stopped_early: str | None = None
+    ) -> None:
+        objective, scores = self._settings.objective, self._scores(running)
         best = first_best(scores, maximize=self._maximize)
         if error is None and best is None:
             error = f"{objective} was not a number in any of {len(scores)} epochs"
         trial = running.trial
         with self._oracles.quiet():
             if error is None and best is not None:
-                epochs = list(running.epochs)
-                result = running.result("completed", score=scores[best], best_epoch=epochs[best])
+                epochs = sorted(running.epochs)
+                result = self._result(
+                    running,
+                    "completed",
+                    score=scores[best],
+                    best_epoch=epochs[best],
+                    stopped_early=stopped_early,
+                )
                 for epoch, score in zip(epochs, scores, strict=True):
                     self._oracle.update_trial(trial.trial_id, {objective: score}, step=epoch)
                 trial.status = "COMPLETED"
             else:
-                result = running.result("failed", error=error)
+                result = self._result(running, "failed", error=error)
                 trial.status, trial.message = "FAILED", error
-            self._oracle.results[running.number] = result
-            self._oracle.end_trial(trial)  # saves, the result with it
-        self._running.remove(running)
-        self.report_ended()
+            self._oracle.end_trial(trial)
+        self._let_go(running)
+        self._records[result.number] = TrialRecord(
+            number=result.number, proposal=running.trial.hyperparameters.values, result=result
+        )
+        self._save()
+        running.job.checkpoint.unlink(missing_ok=True)
+        self._tell_end(result)
         self._failures = self._failures + 1 if result.status == "failed" else 0
         if self._failures == FAILURES_IN_A_ROW:
             raise CifarTrackError(
-                f"{FAILURES_IN_A_ROW} trials in a row failed; the last, trial {running.number}: "
-                f"{_last_line(error)}"
+                f"{FAILURES_IN_A_ROW} trials in a row failed; the last, trial {result.number}: "
+                f"{last_line(error)}"
             )
 
+    def _give_up(self, running: _Running, reason: str) -> None:
+        """Leave a trial for the next call; the oracle takes it for one that still runs."""
+        self._killed[running.job.number] = reason
+        result = self._result(running, "killed", error=reason)
+        self._let_go(running)
+        self._tell_end(result)
 
-def _last_line(error: str | None) -> str:
+    def _let_go(self, running: _Running) -> None:
+        self._executor.cancel(running.job.number)
+        del self._running[running.job.number]
+
+    def _result(self, running: _Running, status: str, **outcome: Any) -> TrialResult:
+        outcome = {"score": None, "best_epoch": None, **outcome}
+        return TrialResult(
+            number=running.job.number,
+            values=running.values,
+            status=status,
+            epochs=max(running.epochs, default=running.job.first_epoch),
+            seconds=self._executor.seconds(running.job.number),
+            cpu_seconds=running.cpu_seconds,
+            scores=tuple(self._scores(running)),
+            **outcome,
+        )
+
+    def _tell_end(self, result: TrialResult) -> None:
+        def tell() -> None:
+            self._listener.trial_ended(result.number, result)
+            if result.status in ("completed", "failed"):
+                self._told.add(result.number)
+                self._save()
+
+        self._announcer.tell(tell)
+
+    def _save(self) -> None:
+        self._state.write([record for _, record in sorted(self._records.items())], self._told)
+
+
+def last_line(error: str | None) -> str:
+    """The line of a traceback that says what was wrong."""
     lines = (error or "").strip().splitlines()
     return lines[-1].strip() if lines else "no reason is known"

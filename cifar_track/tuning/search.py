@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cifar_track import interrupts
 from cifar_track.config import CifarTrackError, Experiment
-from cifar_track.tuning.scheduler import Scheduler
+from cifar_track.tuning import resources
+from cifar_track.tuning.executors.processes import ProcessExecutor, share_images
+from cifar_track.tuning.executors.trial_process import TrainTrial, train_trial
+from cifar_track.tuning.scheduler import Scheduler, last_line
 from cifar_track.tuning.space import check_space, planned_trials
-from cifar_track.tuning.state import locked
-from cifar_track.tuning.trials import SearchResult, TrialListener
-from cifar_track.tuning.worker import TrainTrial, share_images, train_trial
+from cifar_track.tuning.state import StateFile, fingerprint, locked
+from cifar_track.tuning.trials import (
+    SearchResult,
+    TrialListener,
+    TrialRecord,
+    best_trial,
+)
 
 if TYPE_CHECKING:
     from cifar_track.data import Dataset
@@ -24,6 +32,7 @@ def search(
     directory: Path,
     workers: int,
     listener: TrialListener,
+    recorded: Sequence[TrialRecord] = (),
     train: TrainTrial = train_trial,
 ) -> SearchResult:
     """Search an experiment's space, each trial in a process of its own, several at once.
@@ -36,22 +45,25 @@ def search(
     it waits for them. With one worker both repeat exactly; with several they depend on which
     trial ends first. A trial's training depends on its values, its number (`trial_experiment`)
     and the number of threads, which changes the order of sums and, in bfloat16, figures one can
-    see. Each trial has its share of the cores, cores // workers, and keeps to them where the
-    workers share out all; with `training.deterministic` it has one thread whatever the workers,
-    and its result is the same to the bit.
+    see. Each trial has its share of the cores, cores // workers; with `training.deterministic` it
+    has one thread whatever the workers, and its result is the same to the bit.
 
-    A search that was killed goes on when called again with the same arguments (`workers` may
-    differ): trials that had ended are kept, those that were running are repeated from their first
-    epoch with their values, then come the rest. A failed trial stays failed.
+    A search that was cut short, or ended with fewer trials, goes on when called again (`workers`,
+    `search.trials`, `search.retries` and `search.refit` may differ): trials that had ended are
+    kept, those that were running go on with their values from their last finished epoch, then
+    come the rest. A failed trial stays failed. Hyperband makes the trials of its brackets, and
+    no others.
 
     Args:
         experiment: the page; its `search` says what to search. Hyperband trains its longest
-            trials for `training.epochs`, makes as many trials as that needs (`planned_trials`)
+            trials for the page's epochs, makes as many trials as that needs (`planned_trials`)
             and does not use `search.trials`.
         data: the training and validation images; the test images are not touched.
         directory: where the search's state is kept, for one search at a time.
         workers: how many trials run at once.
         listener: hears of the trials.
+        recorded: what is known of the search's trials from elsewhere. It stands in for what the
+            directory has lost, or never had.
         train: what trains a trial in its process; a module's function, found there by its name.
 
     Returns:
@@ -59,16 +71,66 @@ def search(
 
     Raises:
         CifarTrackError: the space is wrong; the directory belongs to another search or another
-            process; three trials in a row failed, or no trial was completed.
+            process; three trials in a row failed, no trial was completed, or some were killed
+            from outside each time they were tried.
     """
     check_space(experiment)
     if workers < 1:
         raise CifarTrackError(f"workers={workers} is out of range; expected at least 1")
-    directory.mkdir(parents=True, exist_ok=True)
+    planned = planned_trials(experiment)
+    workers = min(workers, planned)
+    threads = max(1, resources.usable_cores() // workers)
+    if experiment.training.deterministic:
+        threads = 1
     with locked(directory):
-        scheduler = Scheduler(experiment, data, directory=directory, listener=listener, train=train)
-        scheduler.report_ended()
-        workers = min(workers, planned_trials(experiment))
+        state = StateFile(directory, fingerprint(experiment, data))
+        saved, told = state.read()
+        records = _united(saved, recorded, planned=planned)
+        scheduler = Scheduler(
+            experiment,
+            directory=directory,
+            state=state,
+            listener=listener,
+            executor=ProcessExecutor(train, workers=workers, threads=threads),
+            classes=len(data.classes.fine),
+        )
+        scheduler.restore(records, told | {r.number for r in recorded if r.result is not None})
         with share_images(data, directory / "images"), interrupts.raised(), scheduler.stopping():
-            scheduler.run(workers)
-        return scheduler.result()
+            scheduler.run()
+            return _result(scheduler, experiment, directory)
+
+
+def _united(
+    saved: Sequence[TrialRecord], recorded: Sequence[TrialRecord], *, planned: int
+) -> list[TrialRecord]:
+    """What is known of each trial: what was saved here, or else what was recorded elsewhere."""
+    known = {record.number: record for record in recorded}
+    for record in saved:
+        if record.result is not None or record.number not in known:
+            known[record.number] = record
+    return [record for number, record in sorted(known.items()) if number < planned]
+
+
+def _result(scheduler: Scheduler, experiment: Experiment, directory: Path) -> SearchResult:
+    settings = check_space(experiment)
+    trials, killed = scheduler.results(), scheduler.killed()
+    if killed:
+        numbers = ", ".join(map(str, sorted(killed)))
+        raise CifarTrackError(
+            f"{len(trials)} of {len(trials) + len(killed)} trials are over, and those missing "
+            f"({numbers}) were killed from outside each time, {settings.retries + 1} times; the "
+            f"last: {killed[max(killed)]}; the same command tries them again, and fewer --workers "
+            "need less memory"
+        )
+    best = best_trial(trials, maximize=settings.objective == "val_accuracy")
+    if best is None:
+        last = f"; the last: {last_line(trials[-1].error)}" if trials else ""
+        raise CifarTrackError(
+            f"none of {len(trials)} trials was completed{last}; another space or other settings "
+            "make another search, and --resume never begins this one anew"
+        )
+    weights = None if settings.refit == "anew" else scheduler.weights_of(best.number)
+    for file in directory.glob("*.weights.h5"):
+        if file != weights:
+            file.unlink()
+    return SearchResult(trials=trials, best=best, weights=weights)

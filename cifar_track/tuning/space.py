@@ -57,6 +57,11 @@ def check_space(experiment: Experiment) -> Search:
         raise CifarTrackError(
             f"experiment {experiment.name!r} has an empty search.space; name a setting"
         )
+    if search.tuner == "hyperband" and search.stop != "none":
+        raise CifarTrackError(
+            f"search.stop={search.stop} is not for hyperband, which ends poor trials by itself; "
+            "expected none"
+        )
     for name, values in search.space.items():
         _check_range(name, values)
         if name.startswith("data."):
@@ -76,13 +81,13 @@ def check_space(experiment: Experiment) -> Search:
 def trial_experiment(
     experiment: Experiment, *, number: int, values: Mapping[str, Value]
 ) -> Experiment:
-    """The experiment that a trial trains: the page with its values, its seed and its share.
+    """The experiment that a trial trains: the page with its values and its seed, without a search.
 
     The seed is derived from the page's and the trial's number, so that a trial's result does not
     hang on which process ran it or on what ran before, and no two pages share a trial.
     """
     search = check_space(experiment)
-    chosen = override(experiment, values)
+    chosen = replace(override(experiment, values), search=None)
     if search.augmentation == "none":
         chosen = replace(chosen, augmentation=Augmentation())
     if search.trial_epochs and "training.epochs" not in values:
@@ -98,6 +103,7 @@ def trial_experiment(
 def typed_values(experiment: Experiment, values: Mapping[str, Value]) -> dict[str, Value]:
     """Values by dotted name in the types that the page has, in the order of `values`."""
     settings = flatten(experiment)
+    values = {name: value for name, value in values.items() if name in settings}
     kinds = {name: type(settings[name]) for name in values}
     return {
         # Keras Tuner turns a choice between booleans into one between 0 and 1.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import contextlib
+import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from cifar_track import folders, tracking, tuning
 from cifar_track.config import (
+    CifarTrackError,
     Experiment,
     Value,
     describe_space,
@@ -25,11 +26,20 @@ from cifar_track.data import Dataset, find_seen, load_dataset
 from cifar_track.evaluation import evaluate
 from cifar_track.tracking import tag
 from cifar_track.workflow.progress import following_fit, waiting
+from cifar_track.workflow.resume import (
+    Earlier,
+    checkpoint_of,
+    find_earlier,
+    run_directory,
+    search_tags,
+)
 from cifar_track.workflow.terminal import load_tensorflow, tell
-from cifar_track.workflow.tune import find_best_values, forget_search, has_search_state
+from cifar_track.workflow.tune import best_trial_as_fit, find_best_trial
 
 if TYPE_CHECKING:
     import keras
+
+    from cifar_track import training
 
 EXAMPLE_IMAGES = 2
 
@@ -42,6 +52,7 @@ def run_experiment(
     workers: int | None = None,
     run_name: str | None = None,
     budget: str = "full",
+    resume: str = "auto",
 ) -> str:
     """Run a page of `experiments/`: search if it searches, then fit, evaluate and log.
 
@@ -55,6 +66,8 @@ def run_experiment(
         workers: trials at once in a search; as many as the machine carries unless given.
         run_name: what MLflow shows; the page's name unless given.
         budget: `full`, or `quick` for a run that is not to be taken for what its page can do.
+        resume: whether an earlier run of the same is gone on with: `auto`, `never`, or
+            `same_commit` to refuse one that another commit began.
 
     Returns:
         MLflow's run id.
@@ -79,42 +92,23 @@ def run_experiment(
         tag.TRAINING_DIGEST: data.train.digest,
         tag.VALIDATION_DIGEST: data.validation.digest,
     }
-    resumed = None
     if experiment.search is None:
         model = training.build_model(experiment, classes=classes)
     else:
+        model = None  # it is built of the best trial's values
         training.check_model(experiment, classes=classes)
-        search_key = _search_key(experiment, data)
-        tags[tag.SEARCH_KEY] = search_key
-        resumed = tracking.find_resumable(
-            search_key, dataset_name=data.name, has_state=has_search_state
-        )
-    if resumed is not None:
-        tell(f"{name}: going on with run {resumed}, which was cut short")
+        tags |= search_tags(experiment, data)
+    earlier = find_earlier(experiment, data, mode=resume)
+    goes_on = earlier is not None and not earlier.takes_over
     with tracking.start_run(
         experiment,
         dataset_name=data.name,
         name=run_name or name,
-        tags=tags,
-        resume_run_id=resumed,
+        tags=tags | (earlier.tags if earlier else {}),
+        resume_run_id=earlier.run_id if earlier and goes_on else None,
     ) as run:
-        _log_inputs(run, experiment, data)
-        if experiment.search is not None:
-            best = find_best_values(run, experiment, data, workers=workers)
-            experiment = override(experiment, best.values)
-            model = training.build_model(experiment, classes=classes)
-            _log_configuration(run, experiment)  # in place of the page's own values
-        run.log_parameters(flatten(experiment))
-        figures = _fit_and_log(
-            run,
-            experiment,
-            data,
-            model=model,
-            initial_weights=None if experiment.search is None else best.weights,
-        )
-        if experiment.search is not None:
-            _log_refit(run, best.best_val_accuracy, figures["best_val_accuracy"])
-    forget_search(run.id)
+        figures = _run_inside(run, experiment, data, model=model, workers=workers, earlier=earlier)
+    shutil.rmtree(run_directory(run.id), ignore_errors=True)
     tell(
         f"{name}: test accuracy {figures['test_accuracy']:.4f} "
         f"({figures['test_accuracy_low']:.4f} to {figures['test_accuracy_high']:.4f}), "
@@ -125,10 +119,39 @@ def run_experiment(
     return run.id
 
 
+def _run_inside(
+    run: tracking.Run,
+    experiment: Experiment,
+    data: Dataset,
+    *,
+    model: keras.Model | None,
+    workers: int | None,
+    earlier: Earlier | None,
+) -> dict[str, float]:
+    """Search if the page searches, then fit, evaluate and log; returns the figures."""
+    _log_inputs(run, experiment, data)
+    if experiment.search is None or model is not None:
+        run.log_parameters(flatten(experiment))
+        fit, _ = _fit(run, experiment, data, model=model)
+        return _evaluate_and_log(run, fit, experiment, data)
+    best = find_best_trial(run, experiment, data, workers=workers, earlier=earlier)
+    experiment = override(experiment, best.result.values)
+    _log_configuration(run, experiment)  # in place of the page's own values
+    run.log_parameters(flatten(experiment))
+    if experiment.search is not None and experiment.search.refit == "none":
+        fit, moments = best_trial_as_fit(run, best, experiment, data)
+    else:
+        fit, moments = _fit(run, experiment, data, initial_weights=best.weights)
+        _log_refit(run, best.best_val_accuracy, fit.best_val_accuracy, experiment)
+    return _evaluate_and_log(run, fit, experiment, data, moments=moments)
+
+
 def _log_inputs(run: tracking.Run, experiment: Experiment, data: Dataset) -> None:
-    searched = experiment.search.space if experiment.search else {}
     settings = flatten(experiment)
-    run.log_parameters({key: value for key, value in settings.items() if key not in searched})
+    if experiment.search is not None:  # what is settled only once the search is over
+        unsettled = {*experiment.search.space, *tuning.MAY_CHANGE}
+        settings = {key: value for key, value in settings.items() if key not in unsettled}
+    run.log_parameters(settings)
     _log_configuration(run, experiment)
     classes = len(data.classes.fine)
     run.log_dataset(
@@ -152,32 +175,43 @@ def _log_configuration(run: tracking.Run, experiment: Experiment) -> None:
     run.log_json(configuration, "config.json")
 
 
-def _fit_and_log(
+def _fit(
     run: tracking.Run,
     experiment: Experiment,
     data: Dataset,
     *,
-    model: keras.Model,
-    initial_weights: Path | None,
-) -> dict[str, float]:
-    from cifar_track import models, serving, training
+    model: keras.Model | None = None,
+    initial_weights: Path | None = None,
+) -> tuple[training.Fit, list[float]]:
+    """Fit a network, each epoch logged; returns it, and the moments of its epochs."""
+    from cifar_track import training
+    from cifar_track.training import checkpoints
 
     epochs = experiment.training.epochs
-    # A refit that is cut short begins anew, and what a run was told of an epoch stays. So the
-    # epochs are seen in a child run, replaced then as a trial's is; the run gets them at the end.
-    refit = None if experiment.search is None else run.child("refit", flatten(experiment))
-    told: list[tuple[int, Mapping[str, float], float]] = []
+    checkpoint = checkpoint_of(run.id)
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    goes_on = checkpoints.finished_epochs(checkpoint, experiment=experiment) > 0
+    # A refit that begins anew all the same (its checkpoint is lost) must not go on with the curve
+    # of the one before, and what a run was told of an epoch stays. So the epochs are seen in a
+    # child run, replaced then as a trial's is; the run gets them at the end.
+    refit = None
+    if experiment.search is not None:
+        open_child = run.reopen_child if goes_on else run.child
+        refit = open_child("refit", flatten(experiment))
+    logged = tracking.epochs_logged(run.id, of_refit=refit is not None) if goes_on else 0
+    moments: list[float] = []
 
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
-        told.append((epoch, metrics, time.time()))
-        (refit or run).log_epoch(epoch, metrics)
+        moments.append(time.time())
+        if epoch > logged:  # those of a fit that is gone on with are told again
+            (refit or run).log_epoch(epoch, metrics)
         progress.show_epoch(epoch, metrics)
 
     tell(
         f"{experiment.name}: {len(data.train):,} images, {epochs} epochs, "
         f"{experiment.training.precision}"
     )
-    with following_fit(epochs) as progress:
+    with following_fit(epochs) as progress, _forgotten_on_a_mistake(checkpoint):
         fit = training.fit(
             experiment,
             data.train,
@@ -187,7 +221,36 @@ def _fit_and_log(
             on_step=progress.show_step,
             model=model,
             initial_weights=initial_weights,
+            checkpoint=checkpoint,
         )
+    if refit is not None:
+        refit.finish("completed")
+    return fit, moments
+
+
+@contextlib.contextmanager
+def _forgotten_on_a_mistake(checkpoint: Path) -> Iterator[None]:
+    """Removes a checkpoint where the settings are to blame: there is nothing to go on with."""
+    from cifar_track.training import checkpoints
+
+    try:
+        yield
+    except CifarTrackError:
+        checkpoints.remove(checkpoint)
+        raise
+
+
+def _evaluate_and_log(
+    run: tracking.Run,
+    fit: training.Fit,
+    experiment: Experiment,
+    data: Dataset,
+    *,
+    moments: Sequence[float] = (),
+) -> dict[str, float]:
+    """Judge a fit by the test images and log it, with its epochs where there are moments."""
+    from cifar_track import models, serving, training
+
     served = models.for_serving(fit.model, views=experiment.prediction.views)
     with waiting("evaluating"):
         test = data.load_test()
@@ -212,15 +275,10 @@ def _fit_and_log(
         "images_per_second": fit.images_per_second,
         "parameters": float(served.count_params()),
     }
-    if refit is not None:
-        refit.finish("completed")
-    with (
-        waiting("logging"),
-        run.together(),
-    ):  # after a kill in between, they are made again, and stand once
-        if refit is not None:
-            for epoch, metrics, moment in told:
-                run.log_epoch(epoch, metrics, at=moment)
+    # After a kill in between, they are made again, and stand once.
+    with waiting("logging"), run.together():
+        for epoch, moment in enumerate(moments, start=1):
+            run.log_epoch(epoch, fit.history[epoch - 1], at=moment)
         run.log_metrics(figures, step=fit.best_epoch)
         run.log_history(fit.history)
         run.log_evaluation(evaluation)
@@ -233,20 +291,16 @@ def _fit_and_log(
     return figures
 
 
-def _log_refit(run: tracking.Run, best_trial: float, refit: float) -> None:
+def _log_refit(run: tracking.Run, best_trial: float, refit: float, experiment: Experiment) -> None:
     run.log_metrics(
         {
             "best_trial_val_accuracy": best_trial,
             "refit_minus_best_trial_val_accuracy": refit - best_trial,
         }
     )
+    continued = experiment.search is not None and experiment.search.refit == "continue"
+    why = "trained on from its weights" if continued else "the page's own seed, which no trial has"
     tell(
         f"validation accuracy of the best trial {best_trial:.4f}, of its refit {refit:.4f} "
-        f"({refit - best_trial:+.4f}: another seed of weights, order and augmentation)"
+        f"({refit - best_trial:+.4f}: {why})"
     )
-
-
-def _search_key(experiment: Experiment, data: Dataset) -> str:
-    """What makes two calls the same search, short enough for a tag."""
-    asked = json.dumps(tuning.fingerprint(experiment, data), sort_keys=True)
-    return hashlib.sha256(asked.encode()).hexdigest()[:32]

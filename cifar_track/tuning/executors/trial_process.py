@@ -8,89 +8,49 @@ import gc
 import multiprocessing
 import multiprocessing.connection
 import os
-import shutil
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from cifar_track.config import CifarTrackError, Experiment
+from cifar_track.config import CifarTrackError
 from cifar_track.environment import settle, variables
+from cifar_track.tuning.executors import (
+    EndReport,
+    EpochListener,
+    EpochReport,
+    Job,
+    KilledReport,
+    Report,
+)
 
 if TYPE_CHECKING:
-    from cifar_track.data import Dataset, Images
-
-EpochListener: TypeAlias = Callable[[int, Mapping[str, float]], None]
+    from cifar_track.data import Images
 
 # How long a process that has reported its end may take to go.
 EXIT_SECONDS = 20.0
 # How much of what a process printed before it died goes into its trial's error.
 LOG_CHARACTERS = 4000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What a trial's process is told.
-
-    Attributes:
-        experiment: what to train, the trial's values and seed applied.
-        number: the trial's.
-        classes: the number of classes.
-        images: the folder that `share_images` filled.
-        first_epoch: epochs that an earlier trial has trained already; the first one here is the
-            one after. `experiment.training.epochs` is what remains.
-        initial_weights: that earlier trial's weights, or None.
-        final_weights: where to leave this trial's, or None where no later trial can want them.
-        log: the file that takes what the process prints.
-    """
-
-    experiment: Experiment
-    number: int
-    classes: int
-    images: Path
-    log: Path
-    first_epoch: int = 0
-    initial_weights: Path | None = None
-    final_weights: Path | None = None
+# Whom these end did nothing to deserve it: the system wants its memory, or somebody its machine.
+FROM_OUTSIDE = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
 
 
 TrainTrial: TypeAlias = Callable[[Job, EpochListener], None]
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """An epoch is over."""
-
-    epoch: int
-    metrics: dict[str, float]
-    cpu_seconds: float
-
-
-@dataclass(frozen=True)
-class EndReport:
-    """The trial is over; without an error it is completed."""
-
-    error: str | None
-    cpu_seconds: float
-
-
-Report: TypeAlias = EpochReport | EndReport
 
 
 def train_trial(job: Job, on_epoch: EpochListener) -> None:
     """Fit a trial's experiment to the shared images.
 
     A continued trial starts from the earlier one's best weights with a fresh optimizer, as in
-    Keras Tuner's own Hyperband.
+    Keras Tuner's own Hyperband. One that was cut short goes on from its checkpoint.
 
     Raises:
         CifarTrackError: a value of the trial is out of its range, or the loss is no number.
@@ -104,27 +64,12 @@ def train_trial(job: Job, on_epoch: EpochListener) -> None:
         classes=job.classes,
         on_epoch=lambda epoch, metrics: on_epoch(job.first_epoch + epoch, metrics),
         initial_weights=job.initial_weights,
+        checkpoint=job.checkpoint,
     )
     if job.final_weights is not None:
         partial = job.final_weights.with_name(f"partial_{job.final_weights.name}")
         fit.model.save_weights(partial)
         os.replace(partial, job.final_weights)
-
-
-@contextlib.contextmanager
-def share_images(data: Dataset, folder: Path) -> Iterator[None]:
-    """Write the training and validation images once, for every process to map.
-
-    The folder is theirs for temporary files too, and is removed afterwards with all that is in it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        for part, images in (("train", data.train), ("validation", data.validation)):
-            for kind, array in (("images", images.images), ("labels", images.labels)):
-                np.save(folder / f"{part}_{kind}.npy", array)
-        yield
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def open_images(folder: Path, part: str) -> Images:
@@ -146,7 +91,6 @@ class TrialProcess:
         job: Job,
         *,
         environment: Mapping[str, str],
-        cores: Collection[int] = (),
     ) -> None:
         """Start it.
 
@@ -154,12 +98,11 @@ class TrialProcess:
             train: what it runs; pickled by its name.
             job: its argument.
             environment: variables it has beside its parent's.
-            cores: the numbers of the cores that it keeps to; none for any.
         """
         context = multiprocessing.get_context("spawn")
         self.connection, its_end = context.Pipe(duplex=False)
         self._process = context.Process(
-            target=_run, args=(train, job, its_end, cores), name=f"trial {job.number}", daemon=True
+            target=_run, args=(train, job, its_end), name=f"trial {job.number}", daemon=True
         )
         self._log = job.log
         self._started = time.monotonic()
@@ -182,18 +125,17 @@ class TrialProcess:
         """Wall time since its start."""
         return time.monotonic() - self._started
 
-    def receive(self) -> Report | None:
-        """The next report, waiting for it; None once it died without reporting an end."""
+    def receive(self) -> Report:
+        """The next report, waiting for it; a process that is over is gone, with its memory."""
+        report: Report
         try:
-            report: Report = self.connection.recv()
+            report = self.connection.recv()
         except (EOFError, OSError):
-            return None
+            report = self._death()
+        if not isinstance(report, EpochReport):
+            self._process.join(EXIT_SECONDS)
+            self.kill()
         return report
-
-    def close(self) -> None:
-        """Wait for the process to go, with its memory; kill it if it takes long."""
-        self._process.join(EXIT_SECONDS)
-        self.kill()
 
     def kill(self) -> None:
         """End the process at once, if it still runs, and let go of it."""
@@ -202,32 +144,33 @@ class TrialProcess:
         self._process.join()
         self.connection.close()
 
-    def death(self) -> str:
-        """How a process died that reported no end: what it printed last, and one line."""
+    def _death(self) -> Report:
+        """What became of a process that reported no end, with what it printed last."""
         self._process.join(EXIT_SECONDS)
         code = self._process.exitcode
         if code is None or code >= 0:
             line = f"the trial's process ended with exit code {code} before its trial did"
-        else:
-            memory = "; the machine may be out of memory" if -code == signal.SIGKILL else ""
-            line = f"the trial's process was killed by {signal.Signals(-code).name}{memory}"
+            return EndReport(self._printed(line), 0.0)
+        name = signal.Signals(-code).name
+        memory = "; the machine may be out of memory" if name == "SIGKILL" else ""
+        line = f"the trial's process was killed by {name}{memory}"
+        return KilledReport(line) if name in FROM_OUTSIDE else EndReport(self._printed(line), 0.0)
+
+    def _printed(self, line: str) -> str:
         printed = ""
         with contextlib.suppress(OSError):
             printed = self._log.read_text(encoding="utf-8", errors="replace")[-LOG_CHARACTERS:]
         return f"{printed.rstrip()}\n{line}".lstrip()
 
 
-def wait_for_reports(processes: Mapping[Connection, Any]) -> list[Connection]:
-    """The connections on which a report or an end is at hand, waiting for the first."""
-    ready = multiprocessing.connection.wait(list(processes))
-    return [connection for connection in processes if connection in ready]
+def wait_for_reports(processes: Mapping[int, TrialProcess]) -> list[int]:
+    """The keys of those with a report or an end at hand, waiting for the first."""
+    ready = multiprocessing.connection.wait([process.connection for process in processes.values()])
+    return [key for key, process in processes.items() if process.connection in ready]
 
 
-def _run(train: TrainTrial, job: Job, connection: Connection, cores: Collection[int]) -> None:
+def _run(train: TrainTrial, job: Job, connection: Connection) -> None:
     """The main function of a trial's process."""
-    if cores:  # before TensorFlow starts its threads, which would not hear of it
-        with contextlib.suppress(OSError):  # cores taken away meanwhile, or the call forbidden
-            os.sched_setaffinity(0, cores)
     # Blocked by the parent while it started this process, so that it inherits the mask. SIGINT
     # stays blocked: a Ctrl-C reaches the whole group, and the parent alone answers it.
     if hasattr(signal, "pthread_sigmask"):

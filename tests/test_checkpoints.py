@@ -1,0 +1,105 @@
+"""A fit that was killed goes on from its last finished epoch, to the bit where that is asked."""
+
+import numpy as np
+import pytest
+
+from cifar_track import training
+from cifar_track.config import load_experiment, override
+from cifar_track.data import Images
+from cifar_track.training import checkpoints
+
+SETTINGS = {
+    "model.filters_1": 8,
+    "model.filters_2": 8,
+    "model.dense_units": 16,
+    "model.dropout_1": 0.3,
+    "optimizer.name": "adam",
+    "training.epochs": 4,
+    "training.batch_size": 16,
+    "training.precision": "float32",
+    "training.deterministic": True,
+}
+# Of the page of the search, for its augmentation, dropout and batch normalisation.
+EXPERIMENT = override(load_experiment("tune"), SETTINGS)
+
+
+class Cut(Exception):
+    """What ends a fit in these tests."""
+
+
+@pytest.fixture(scope="module")
+def images() -> Images:
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 25)
+    pixels = rng.normal(labels[:, None, None, None] * 60 + 30, 20, (100, 32, 32, 3))
+    return Images(pixels.clip(0, 255).astype(np.uint8), labels.astype(np.int64))
+
+
+def fit(images, *, file=None, cut_after=None, experiment=EXPERIMENT):
+    heard = []
+
+    def on_epoch(epoch, metrics):
+        heard.append(epoch)
+        if epoch == cut_after:
+            raise Cut
+
+    try:
+        result = training.fit(
+            experiment, images, images, classes=4, on_epoch=on_epoch, checkpoint=file
+        )
+    except Cut:
+        return None, heard
+    return result, heard
+
+
+@pytest.fixture(scope="module")
+def whole(images):
+    return fit(images)[0]
+
+
+def test_a_fit_that_was_cut_twice_is_the_same_to_the_bit(images, whole, tmp_path):
+    file = tmp_path / "fit.checkpoint"
+    assert fit(images, file=file, cut_after=1) == (None, [1])
+    assert checkpoints.finished_epochs(file, experiment=EXPERIMENT) == 1
+    assert fit(images, file=file, cut_after=3) == (None, [1, 2, 3])
+    result, heard = fit(images, file=file)
+    assert heard == [1, 2, 3, 4]  # whoever listens hears of all, wherever it was cut
+    assert result.history == whole.history
+    assert result.best_epoch == whole.best_epoch
+    for ours, theirs in zip(result.model.get_weights(), whole.model.get_weights(), strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+def test_a_fit_that_was_cut_at_its_end_trains_no_more(images, whole, tmp_path):
+    file = tmp_path / "fit.checkpoint"
+    fit(images, file=file)
+    before = file.stat().st_mtime_ns
+    result, heard = fit(images, file=file)
+    assert (result.history, heard) == (whole.history, [1, 2, 3, 4])
+    assert file.stat().st_mtime_ns == before
+    assert [f.name for f in tmp_path.iterdir()] == ["fit.checkpoint"]
+    checkpoints.remove(file)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "empty", "folder", "another page's"])
+def test_a_damaged_checkpoint_is_none(damage, images, whole, tmp_path):
+    file = tmp_path / "fit.checkpoint"
+    experiment = EXPERIMENT
+    if damage == "another page's":
+        experiment = override(EXPERIMENT, {"training.seed": 1})
+    fit(images, file=file, cut_after=2, experiment=experiment)
+    content = file.read_bytes()
+    if damage == "cut":
+        file.write_bytes(content[: len(content) // 2])
+    elif damage == "changed":
+        middle = len(content) // 2
+        file.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    elif damage == "empty":
+        file.write_bytes(b"")
+    elif damage == "folder":
+        file.unlink()
+        file.mkdir()
+    assert checkpoints.finished_epochs(file, experiment=EXPERIMENT) == 0
+    if damage != "folder":
+        assert fit(images, file=file)[0].history == whole.history
