@@ -214,12 +214,11 @@ def test_a_mended_search_can_be_gone_on_with(client):
         experiment_page,
         dataset_name="cifar100",
         name="tune",
-        tags={"cifar_track.search_key": "k"},
+        tags={"cifar_track.search_settings": "{}"},
     ) as run:
         client.set_tag(run.id, "cifar_track.pid", NO_SUCH_PROCESS)
         tracking.mend(tracking.find_abandoned())
         assert read(run.id).info.status == "KILLED"
-        assert (
-            tracking.find_resumable("k", dataset_name="cifar100", has_state=lambda _: False)
-            == run.id
-        )
+        [search] = tracking.searches_of("tune", dataset_name="cifar100")
+        assert search.info.run_id == run.id
+        assert tracking.holder_of(search) is None

@@ -657,9 +657,7 @@ def test_a_search_that_is_gone_on_with_doubles_no_trial(sqlite_store):
         cut.log_epoch(1, {"val_accuracy": 0.5})
         fresh = run.child(2, {"units": 96})
         raise KeyboardInterrupt
-    resumed = tracking.find_resumable("k", dataset_name="cifar100", has_state=bool)
-    assert resumed == run.id
-    with start(tags=key, resume_run_id=resumed) as again:
+    with start(tags=key, resume_run_id=run.id) as again:
         assert again.reopen_child(0, {"units": 32}).id == done.id
         second = again.child(1, {"units": 64})
         assert again.child(2, {"units": 96}).id == fresh.id
@@ -674,29 +672,6 @@ def test_a_search_that_is_gone_on_with_doubles_no_trial(sqlite_store):
     assert read(second.id).data.tags["cifar_track.replaces"] == cut.id
     assert steps(done.id, "val_accuracy") == [(1, 0.5)]
     assert {child.info.status for child in children} == {"FINISHED"}
-    assert tracking.find_resumable("k", dataset_name="cifar100", has_state=bool) is None
-
-
-def test_a_search_that_still_runs_is_not_taken_over(sqlite_store):
-    assert tracking.find_resumable("k", dataset_name="cifar100", has_state=bool) is None
-    with start(tags={"cifar_track.search_key": "k"}) as run:
-        with pytest.raises(CifarTrackError, match=f"{run.id} .* belongs to process {os.getpid()}"):
-            tracking.find_resumable("k", dataset_name="cifar100", has_state=bool)
-        mlflow.MlflowClient().set_tag(run.id, "cifar_track.pid", str(2**22 + 1))
-        assert tracking.find_resumable("k", dataset_name="cifar100", has_state=bool) == run.id
-        mlflow.MlflowClient().set_tag(run.id, "cifar_track.host", "another")
-        assert tracking.find_resumable("k", dataset_name="cifar100", has_state=bool) is None
-
-
-def test_a_search_that_another_host_ended_is_gone_on_with_where_its_state_lies(sqlite_store):
-    tags = {"cifar_track.search_key": "k", "cifar_track.host": "another"}
-    with pytest.raises(KeyboardInterrupt), start(tags=tags) as run:
-        raise KeyboardInterrupt
-    for is_here, expected in ((False, None), (True, run.id)):
-        found = tracking.find_resumable(
-            "k", dataset_name="cifar100", has_state=lambda _, is_here=is_here: is_here
-        )
-        assert found == expected
 
 
 # Finding
