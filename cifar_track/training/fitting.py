@@ -153,7 +153,7 @@ def fit(
         shuffle=False,  # the pipeline shuffles
         verbose=0,
     )
-    epochs_here, seconds = len(keeper.history) - done, time.perf_counter() - wall
+    seconds = keeping.seconds_before + time.perf_counter() - wall
     model.set_weights(keeper.weights)
     best = keeper.history[keeper.best_epoch - 1]
     return Fit(
@@ -162,9 +162,9 @@ def fit(
         best_epoch=keeper.best_epoch,
         best_val_accuracy=best["val_accuracy"],
         best_val_loss=best["val_loss"],
-        fit_seconds=keeping.seconds_before + seconds,
+        fit_seconds=seconds,
         fit_cpu_seconds=keeping.cpu_seconds_before + time.process_time() - cpu,
-        images_per_second=len(train) * epochs_here / seconds,
+        images_per_second=len(train) * len(keeper.history) / seconds,
     )
 
 
