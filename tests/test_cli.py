@@ -70,14 +70,15 @@ class TestVerbs:
 
     def test_train(self, workflow):
         assert cli.run(["train", "--experiment", "baseline"]) == 0
-        nothing_else = {"data_dir": None, "workers": None, "run_name": None}
+        nothing_else = {"data_dir": None, "workers": None, "run_name": None, "resume": "auto"}
         assert workflow.asked == [("run_experiment", ("baseline", {}), nothing_else)]
 
     def test_train_with_everything(self, workflow):
         arguments = (
             "train --experiment tune --epochs 2 --batch_size 32 --seed 0 --deterministic true "
             "--precision float32 --dataset procedural --selection test --learning_rate 1e-2 "
-            "--trials 3 --tuner grid --objective val_loss --data_dir d --workers 2 --run_name n"
+            "--trials 3 --tuner grid --objective val_loss --data_dir d --workers 2 --run_name n "
+            "--stop median --resume never"
         )
         assert (
             cli.run([*arguments.split(), "--set", "model.dropout_1=0.3 augmentation.zoom=0"]) == 0
@@ -98,8 +99,11 @@ class TestVerbs:
             "search.trials": "3",
             "search.tuner": "grid",
             "search.objective": "val_loss",
+            "search.stop": "median",
         }
-        assert others == {"data_dir": Path("d"), "workers": 2, "run_name": "n"}
+        assert others == {
+            "data_dir": Path("d"), "workers": 2, "run_name": "n", "resume": "never"
+        }  # fmt: skip
 
     def test_train_of_a_pretrained_network(self, workflow):
         arguments = "train --experiment resnet50 --weights none --preprocessing study"
