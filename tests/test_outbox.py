@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import random
 import shutil
+import signal
 import subprocess
+import sys
+import textwrap
 import time
 from pathlib import Path
 
 import mlflow
 import pytest
+from conftest import answers, free_port, wait_for
 
 from cifar_track import cli, tracking, workflow
 from cifar_track.config import CifarTrackError
@@ -366,3 +372,152 @@ def test_a_full_disk_under_sqlite_costs_one_line_when_it_begins_and_one_at_the_e
         log_all(run, folder)
     assert "\n" not in str(caught.value)
     assert len(caplog.messages) <= 1
+
+
+# Processes
+
+
+WORK = """
+import signal, sys, time
+sys.path[:0] = sys.argv[1:3]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in background
+import pathlib, test_outbox
+with test_outbox.start() as run:
+    child = run.child(1, {"units": 64})
+    print(run.id, flush=True)
+    test_outbox.log_all(run, pathlib.Path(sys.argv[3]), pause=lambda: time.sleep(0.02))
+    child.finish("completed")
+print("done", flush=True)
+"""
+
+
+def work(folder):
+    places = [str(REPOSITORY), str(REPOSITORY / "tests"), str(folder)]
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(WORK), *places],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def runs_of(run_id):
+    """A run and its children."""
+    client = mlflow.MlflowClient()
+    run = client.get_run(run_id)
+    parent = f"tags.`mlflow.parentRunId` = '{run_id}'"
+    return [run, *client.search_runs([run.info.experiment_id], parent)]
+
+
+def assert_true_and_once(run_id):
+    """Whatever became of its process: nothing twice, nothing half, nothing said that is not so."""
+    client = mlflow.MlflowClient()
+    run, *children = runs_of(run_id)
+    names = sorted(child.info.run_name for child in children)
+    assert names == sorted(set(names))
+    for each in (run, *children):
+        for name in each.data.metrics:
+            steps = [point.step for point in client.get_metric_history(each.info.run_id, name)]
+            assert steps == sorted(set(steps)), name
+    models = client.search_logged_models([run.info.experiment_id])
+    assert {model.status.name for model in models} <= {"READY"}
+    assert len(models) <= 1
+    results = ("test_accuracy" in run.data.metrics, bool(models))
+    assert results in ((True, True), (False, False))
+    if run.info.status == "FINISHED":
+        assert results == (True, True)
+        assert {child.info.status for child in children} == {"FINISHED"}
+    assert outbox.outboxes_left() == []
+
+
+@pytest.mark.parametrize("moments", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_kill_at_any_moment_and_then_the_doctor(store, tmp_path, moments):
+    folder = write_model(tmp_path / "model")
+    chance = random.Random(moments)
+    for _ in range(moments):
+        with work(folder) as process:
+            run_id = process.stdout.readline().strip()
+            time.sleep(chance.uniform(0, 1.0))
+            process.kill()
+        workflow.mend_runs()
+        statuses = {run.info.status for run in runs_of(run_id)}
+        assert statuses <= {"KILLED", "FINISHED"}
+        assert_true_and_once(run_id)
+        remove_models(run_id)
+
+
+@pytest.mark.parametrize("moments", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_signals_at_any_moment_leave_statuses_that_are_true(store, tmp_path, moments):
+    folder = write_model(tmp_path / "model")
+    chance = random.Random(moments)
+    for moment in range(moments):
+        with work(folder) as process:
+            run_id = process.stdout.readline().strip()
+            time.sleep(chance.uniform(0, 0.6))
+            process.send_signal(signal.SIGINT)
+            time.sleep(chance.choice([0.0, 0.01, 0.15, chance.uniform(0, 1)]))
+            process.send_signal(chance.choice([signal.SIGTERM, signal.SIGINT]))
+            said, errors = process.communicate(timeout=60)
+        tracking.send_left_behind(patience=10)  # a store that was slower than the patience
+        run, *children = runs_of(run_id)
+        ended = "FINISHED" if said == "done\n" or "done" in said else "KILLED"
+        assert run.info.status in (ended, "FINISHED"), (moment, errors)
+        assert "RUNNING" not in {child.info.status for child in children}, (moment, errors)
+        assert_true_and_once(run_id)
+        remove_models(run_id)
+
+
+def remove_models(run_id):
+    """Make room for the next run's, which the checks count."""
+    client = mlflow.MlflowClient()
+    run = client.get_run(run_id)
+    for model in client.search_logged_models([run.info.experiment_id]):
+        client.delete_logged_model(model.model_id)
+
+
+@pytest.mark.slow
+def test_a_server_that_is_stopped_and_started_again_gets_all_of_it(
+    schema, elsewhere, tmp_path, monkeypatch, caplog
+):
+    shutil.copy(schema, elsewhere / "server.db")
+    port = free_port()
+    # fmt: off
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port),
+        "--backend-store-uri", f"sqlite:///{elsewhere / 'server.db'}",
+        "--artifacts-destination", str(elsewhere / "artifacts"),
+    ]
+    # fmt: on
+
+    def serve():
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        environment.pop("MLFLOW_TRACKING_URI", None)
+        with (elsewhere / "log").open("a") as log:
+            server = subprocess.Popen(
+                command, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/health"), what="no server")
+        return server
+
+    def end(server):
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+    server = serve()
+    try:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+        folder = write_model(tmp_path / "model")
+        with caplog.at_level(logging.WARNING), start() as run:
+            run.flush()
+            end(server)
+            began = time.process_time()
+            log_all(run, folder)
+            assert time.process_time() - began < 5
+            wait_for(lambda: caplog.messages, what="nothing was told")
+            server = serve()
+        told = [r.getMessage() for r in caplog.records if r.name.startswith("cifar_track")]
+        assert len(told) == 2, told
+        assert_whole(run.id)
+    finally:
+        end(server)
