@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -209,25 +210,31 @@ def _leave_after_first_steps() -> None:
 
 def logging(count: int, epochs: int) -> dict[str, float]:  # noqa: ARG001
     """What a run of 20 epochs logs, less system metrics and training, into a fresh SQLite store."""
-    from cifar_track import models, tracking, training
+    from cifar_track import models, serving, tracking, training
     from cifar_track.config import flatten, load_experiment
+    from cifar_track.data import ClassNames
     from cifar_track.evaluation import evaluate
 
     experiment = load_experiment("tune")
     served = models.for_serving(training.build_model(experiment, classes=100))
     rng = np.random.default_rng(0)
+    names = ClassNames(
+        tuple(f"class {label}" for label in range(100)),
+        tuple(f"superclass {label}" for label in range(20)),
+        tuple(label // 5 for label in range(100)),
+    )
     labels = np.repeat(np.arange(100), 100)
     probabilities = rng.dirichlet(np.ones(100), 10_000).astype(np.float32)
     probabilities[np.arange(10_000), labels] += 0.1
     evaluation = evaluate(
         probabilities / probabilities.sum(axis=1, keepdims=True),
         labels,
-        class_names=[f"class {label}" for label in range(100)],
-        superclass_names=[f"superclass {label}" for label in range(20)],
-        superclass_of=[label // 5 for label in range(100)],
+        class_names=names.fine,
+        superclass_names=names.coarse,
+        superclass_of=names.superclass_of,
     )
-    names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
-    history = [dict.fromkeys(names, 1 / epoch) for epoch in range(1, TRIAL_EPOCHS + 1)]
+    figures = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+    history = [dict.fromkeys(figures, 1 / epoch) for epoch in range(1, TRIAL_EPOCHS + 1)]
     in_calls = []
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
@@ -245,7 +252,8 @@ def logging(count: int, epochs: int) -> dict[str, float]:  # noqa: ARG001
             run.log_history(history)
             run.log_evaluation(evaluation)
             example = rng.integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
-            run.log_model(served, metrics_step=TRIAL_EPOCHS, example=example)
+            serving.save_classifier(served, Path("model"), classes=names, example=example)
+            run.log_model(Path("model"), metrics_step=TRIAL_EPOCHS)
         watch.lap()
     wall, cpu = watch.laps[0]
     return {"seconds": wall, "cpu_seconds": cpu, "seconds_of_log_epoch": max(in_calls)}
