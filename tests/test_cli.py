@@ -14,13 +14,17 @@ import pytest
 import cifar_track
 from cifar_track import __main__, cli, config
 
-VERBS = ("main", "train", "compare", "runs", "register", "doctor", "move-runs")
+VERBS = ("main", "train", "compare", "runs", "ensemble", "register", "export", "repeat",
+         "doctor", "move-runs")  # fmt: skip
 WORKFLOW = (
     "run_study",
     "run_experiment",
     "compare_runs",
     "register_best",
     "roll_back",
+    "blend_runs",
+    "export_model",
+    "repeat_run",
     "show_runs",
     "mend_runs",
 )
@@ -155,6 +159,30 @@ class TestVerbs:
         assert cli.run(["register", "--rollback", "true", "--name", "mine"]) == 0
         assert workflow.asked == [("roll_back", (), {"dataset": "cifar100", "name": "mine"})]
 
+    def test_ensemble(self, workflow):
+        assert cli.run(["ensemble"]) == 0
+        assert cli.run(["ensemble", "--runs", "a1, b2", "--seed", "3", "--data_dir", "d"]) == 0
+        plain = {"dataset": "cifar100", "data_dir": None, "seed": 0}
+        named = {"dataset": "cifar100", "data_dir": Path("d"), "seed": 3}
+        assert workflow.asked == [
+            ("blend_runs", ((),), plain),
+            ("blend_runs", (("a1", "b2"),), named),
+        ]
+
+    def test_export(self, workflow):
+        assert cli.run(["export"]) == 0
+        assert cli.run(["export", "--run", "a1", "--formats", "onnx,keras", "--output", "o"]) == 0
+        plain = {"dataset": "cifar100", "name": None, "output": None, "data_dir": None}
+        named = {**plain, "output": Path("o")}
+        assert workflow.asked == [
+            ("export_model", (None,), {**plain, "formats": ()}),
+            ("export_model", ("a1",), {**named, "formats": ("onnx", "keras")}),
+        ]
+
+    def test_repeat(self, workflow):
+        assert cli.run(["repeat", "--run", "a1", "--data_dir", "d"]) == 0
+        assert workflow.asked == [("repeat_run", ("a1",), {"data_dir": Path("d")})]
+
     def test_a_model_that_is_refused_has_a_status_of_its_own(self, capsys, workflow):
         def refuse(*_, **__):
             refused = config.CifarTrackError("version 2 is the challenger")
@@ -264,6 +292,10 @@ class TestMistakes:
             "register --margin 2",
             "register --name team/cifar",
             "register --rollback true --run a1",
+            "export --run a1 --name b",
+            "export --name team/cifar",
+            "ensemble --seed -1",
+            "repeat",
             "doctor --dry_run perhaps",
             "doctor --older_than -1",
             "--verbose",

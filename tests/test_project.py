@@ -35,7 +35,10 @@ ENTRY_POINTS = (
     "train",
     "compare",
     "runs",
+    "ensemble",
     "register",
+    "export",
+    "repeat",
     "doctor",
     "move_runs",
 )
@@ -63,6 +66,9 @@ def asked(monkeypatch):
                 "compare_runs",
                 "register_best",
                 "roll_back",
+                "blend_runs",
+                "export_model",
+                "repeat_run",
                 "mend_runs",
                 "move_runs",
                 "show_runs",
@@ -97,6 +103,7 @@ class TestEntryPoints:
     def test_each_runs_a_verb(self, asked, name):
         parameters = {
             "train": {"experiment": "tune"},
+            "repeat": {"run": "5f0c1e"},
             "move_runs": {"from": "mlflow.db", "to": "http://localhost:5000"},
         }
         assert run_entry_point(name, parameters.get(name, {})) == 0

@@ -220,7 +220,6 @@ class TestChoice:
         worse = promote(run_id=first[:8], demands=Demands(gate="none"))
         assert (worse.alias, worse.replaced_version) == ("champion", "1")
         assert "worse than the champion's 0.6000" in under("champion").description
-        assert "best" not in under("champion").description.partition("## Figures")[0]
 
     def test_another_figure_chooses(self, log, promote):
         log("first", "second")
@@ -252,7 +251,7 @@ class TestChoice:
 
     def test_a_run_that_is_not_there_is_told_in_one_line(self, log, promote):
         log("first")
-        with pytest.raises(CifarTrackError, match="no run 'feed'"):
+        with pytest.raises(CifarTrackError, match="no run is called 'feed'"):
             promote(run_id="feed")
 
     def test_real_images_and_the_stand_in_never_share_a_model(self, log, promote):
@@ -403,7 +402,7 @@ class TestGates:
         folder = tmp_path / "model"
         save_classifier(networks["a"], folder, classes=NAMES, example=IMAGES[:1])
         code = folder / "classifier.py"
-        code.write_text("import cifar_track\n" + code.read_text())
+        code.write_text(code.read_text().replace("import mlflow\n", "import cifar_track\n", 1))
         with pytest.raises(asked.FailedElsewhereError, match="cifar_track"):
             asked.ask_elsewhere(folder, IMAGES)
 
@@ -411,7 +410,8 @@ class TestGates:
 def test_the_card_lies_with_the_model_and_is_the_description(log, promote):
     (run_id,) = log("first")
     promoted = promote()
-    card = mlflow.artifacts.load_text(f"{promoted.run.model_uri}/card.md")
+    folder = mlflow.artifacts.download_artifacts(promoted.run.model_uri)
+    card = Path(folder, "card.md").read_text(encoding="utf-8")
     assert under("champion").description == card
     for words in (
         "## Checked",

@@ -9,8 +9,11 @@ import click
 from cifar_track import __version__, config
 from cifar_track.cli.compare import compare
 from cifar_track.cli.doctor import mend
+from cifar_track.cli.ensemble import ensemble
+from cifar_track.cli.export import export
 from cifar_track.cli.move_runs import move_runs
 from cifar_track.cli.register import register
+from cifar_track.cli.repeat import repeat
 from cifar_track.cli.runs import show_runs
 from cifar_track.cli.study import run_study
 from cifar_track.cli.train import SHORTCUTS, train
@@ -83,7 +86,18 @@ def verbs() -> None:
     """
 
 
-for verb in (run_study, train, compare, show_runs, register, mend, move_runs):
+for verb in (
+    run_study,
+    train,
+    compare,
+    show_runs,
+    ensemble,
+    register,
+    export,
+    repeat,
+    mend,
+    move_runs,
+):
     verbs.add_command(verb)
 
 

@@ -2,7 +2,7 @@
 
 from cifar_track.registry.candidates import Choice, choose_run
 from cifar_track.registry.gates import Gate
-from cifar_track.registry.journal import CHALLENGER, CHAMPION, finish_promotions
+from cifar_track.registry.journal import CHALLENGER, CHAMPION, champion_run_id, finish_promotions
 from cifar_track.registry.promotion import (
     Promotion,
     RefusedError,
@@ -17,6 +17,7 @@ __all__ = [
     "Gate",
     "Promotion",
     "RefusedError",
+    "champion_run_id",
     "choose_run",
     "finish_promotions",
     "promote",

@@ -51,7 +51,9 @@ def model_card(run: FinishedRun, gates: Sequence[Gate]) -> str:
 
 
 def command(run: FinishedRun) -> str:
-    """The command that runs the run again, every setting given."""
+    """The command that makes the run again, every setting given."""
+    if tag.MEMBERS in run.tags:
+        return f"python -m cifar_track ensemble --runs {run.tags[tag.MEMBERS]}"
     settings = {
         name: value
         for name, value in run.parameters.items()

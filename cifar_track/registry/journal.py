@@ -113,6 +113,18 @@ def version_under(client: mlflow.MlflowClient, name: str, alias: str) -> ModelVe
         return None
 
 
+def champion_run_id(name: str) -> str:
+    """The run whose model is the champion.
+
+    Raises:
+        CifarTrackError: there is none.
+    """
+    version = version_under(mlflow.MlflowClient(), name, CHAMPION)
+    if version is None or tag.RUN_ID not in version.tags:
+        raise CifarTrackError(f"there is no champion of {name}; make one: mlflow run . -e register")
+    return str(version.tags[tag.RUN_ID])
+
+
 def champions_of(client: mlflow.MlflowClient, name: str) -> tuple[str, ...]:
     """The versions in the order in which each became the champion."""
     return tuple(client.get_registered_model(name).tags.get(tag.CHAMPIONS, "").split())

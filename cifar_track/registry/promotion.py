@@ -119,7 +119,7 @@ def promote(
             runs,
             dataset_name=dataset_name,
             metric=metric,
-            named=_find_named(run_id, dataset_name) if run_id else None,
+            named=tracking.find_finished_run(run_id, dataset_name=dataset_name) if run_id else None,
             champion=champion.tags.get(tag.RUN_ID) if champion else None,
         )
         _require_no_worse(choice, demands)
@@ -175,16 +175,6 @@ def _require_no_worse(choice: Choice, demands: Demands) -> None:
         f"{choice.figure:.4f}, the champion's run {choice.better.run_id} has "
         f"{choice.better.metrics[choice.metric]:.4f}; -P gate=none promotes it nevertheless"
     )
-
-
-def _find_named(reference: str, dataset_name: str) -> FinishedRun:
-    found = tracking.resolve_run(reference, dataset_name=dataset_name)
-    if found.info.status != "FINISHED" or found.info.lifecycle_stage != "active":
-        state = found.info.status if found.info.lifecycle_stage == "active" else "deleted"
-        raise CifarTrackError(
-            f"run {tracking.describe_run(found)} is {state}; register a finished run"
-        )
-    return tracking.finished_run(found)
 
 
 def _run_beside(

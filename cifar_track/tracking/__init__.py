@@ -20,6 +20,15 @@ from cifar_track.tracking.queries import (
     finished_run,
     load_result,
 )
+from cifar_track.tracking.records import (
+    PREDICTIONS,
+    VALIDATION,
+    add_files,
+    add_tags,
+    digest_of_data,
+    find_finished_run,
+    load_arrays,
+)
 from cifar_track.tracking.relocation import Relocation, find_relocation, relocate
 from cifar_track.tracking.resolve import describe_run, resolve_filter, resolve_run
 from cifar_track.tracking.runs import ChildRun, NotSentError, Run
@@ -41,6 +50,8 @@ from cifar_track.tracking.view import experiment_url
 
 __all__ = [
     "ALLOWED",
+    "PREDICTIONS",
+    "VALIDATION",
     "Abandoned",
     "Branch",
     "ChildRun",
@@ -54,23 +65,28 @@ __all__ = [
     "Relocation",
     "Run",
     "Transfer",
+    "add_files",
+    "add_tags",
     "claim_run",
     "compare_url",
     "copy_trial",
     "current_commit",
     "dataset_of",
     "describe_run",
+    "digest_of_data",
     "epochs_logged",
     "epochs_of",
     "experiment_url",
     "fail_pending_models",
     "find_abandoned",
     "find_child",
+    "find_finished_run",
     "find_relocation",
     "find_runs",
     "find_unfinished",
     "finished_run",
     "holder_of",
+    "load_arrays",
     "load_result",
     "mend",
     "move_runs",

@@ -21,9 +21,12 @@ from cifar_track.tracking.sender import Sender
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from cifar_track.evaluation import Evaluation
 
+PREDICTIONS = "evaluation/predictions.npz"
+VALIDATION = "evaluation/validation.npz"
 # MLflow's own limits.
 DIGEST_LENGTH = 36
 
@@ -124,6 +127,16 @@ class RunArtifacts:
             }.items():
                 _write_figure(figure, figures / f"{name}.png")
         self._list_tables("evaluation/per_class.json")
+
+    def log_validation(self, probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
+        """Log the probabilities of the validation images, by which runs can be combined.
+
+        Args:
+            probabilities: (N, C).
+            labels: (N,), their classes.
+        """
+        with self._file(VALIDATION) as file:
+            np.savez_compressed(file, labels=labels, probabilities=probabilities)
 
     def log_history(self, history: Sequence[Mapping[str, float]]) -> None:
         """Draw the epochs, a mapping of metrics each, as `figures/learning_curves.png`."""

@@ -43,6 +43,10 @@ KEY = "cifar_track.key"
 # What belongs together.
 LAUNCHER_RUN_ID = "cifar_track.launcher_run_id"
 RUN_ID = "cifar_track.run_id"
+# Of an ensemble, its members; of a run that is another again, which, and what came out.
+MEMBERS = "cifar_track.members"
+REPEATS = "cifar_track.repeats"
+REPEATED = "cifar_track.repeated"
 COMPARED_RUNS = "cifar_track.compared_runs"
 MODEL_URI = "cifar_track.model_uri"
 COMMIT = "cifar_track.commit"

@@ -282,11 +282,11 @@ def _evaluate_and_log(
         run.log_metrics(figures, step=fit.best_epoch)
         run.log_history(fit.history)
         run.log_evaluation(evaluation)
+        run.log_validation(training.predict(served, data.validation.images), data.validation.labels)
         with tempfile.TemporaryDirectory() as folder:
             prepared = Path(folder, "model")
-            serving.save_classifier(
-                served, prepared, classes=data.classes, example=test.images[:EXAMPLE_IMAGES]
-            )
+            example = data.validation.images[:EXAMPLE_IMAGES]
+            serving.save_classifier(served, prepared, classes=data.classes, example=example)
             run.log_model(prepared, metrics_step=fit.best_epoch)
     return figures
 

@@ -1,0 +1,43 @@
+"""`ensemble`: several finished runs as one model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cifar_track.cli.options import DATA_DIRECTORY, DATASET
+
+
+@click.command("ensemble")
+@click.option(
+    "--runs",
+    metavar="ID,ID,...",
+    default="",
+    help="Runs of MLflow.  [default: all that were judged by the newest run's validation images]",
+)
+@DATASET
+@DATA_DIRECTORY
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    show_default=True,
+    help="Of the bags by which the weights are chosen.",
+)
+def ensemble(*, runs: str, dataset: str, data_dir: Path | None, seed: int) -> None:
+    """Make one model of several runs: a weighted mean of their probabilities.
+
+    Temperatures and weights are chosen by the validation images, the weights by greedy selection in
+    bags. What comes out is a run as any other, to be compared, registered and served.
+
+    \b
+    Examples:
+      mlflow run . -e ensemble
+      python -m cifar_track ensemble --runs 5f0c1e,9ab3d2
+    """
+    from cifar_track import workflow
+
+    workflow.blend_runs(
+        tuple(runs.replace(",", " ").split()), dataset=dataset, data_dir=data_dir, seed=seed
+    )

@@ -1,0 +1,65 @@
+"""`export`: a model in the forms that other programs run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cifar_track.cli.options import DATA_DIRECTORY, DATASET, ExpandedPath
+from cifar_track.config import CifarTrackError, registered_name
+
+
+@click.command("export")
+@click.option(
+    "--run",
+    "run_id",
+    metavar="RUN",
+    help="Id, beginning of the id or name of a run.  [default: the champion's]",
+)
+@DATASET
+@click.option("--name", metavar="TEXT", help="The registered model.  [default: the data set's own]")
+@click.option(
+    "--formats",
+    metavar="NAME,NAME,...",
+    default="",
+    help="Of keras, saved_model, onnx, litert, litert_dynamic.  [default: all]",
+)
+@click.option(
+    "--output",
+    type=ExpandedPath(file_okay=False),
+    help="Folder for a copy.  [default: none, they are logged to the run]",
+)
+@DATA_DIRECTORY
+def export(
+    *,
+    run_id: str | None,
+    dataset: str,
+    name: str | None,
+    formats: str,
+    output: Path | None,
+    data_dir: Path | None,
+) -> None:
+    """Write a model as .keras, SavedModel, ONNX and LiteRT, each checked on all test images.
+
+    ONNX wants the extra `export`. What each is worth beside the original (size, time, agreement)
+    is printed and logged to the run.
+
+    \b
+    Examples:
+      mlflow run . -e export
+      python -m cifar_track export --run 5f0c1e --formats litert,litert_dynamic --output there
+    """
+    if run_id and name:
+        raise CifarTrackError("--run and --name exclude each other; give one of them")
+    registered_name(dataset, name)  # a mistake in it is told before seconds of imports
+    from cifar_track import workflow
+
+    workflow.export_model(
+        run_id,
+        dataset=dataset,
+        name=name,
+        formats=tuple(formats.replace(",", " ").split()),
+        output=output,
+        data_dir=data_dir,
+    )

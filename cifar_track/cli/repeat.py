@@ -1,0 +1,29 @@
+"""`repeat`: a finished run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cifar_track.cli.options import DATA_DIRECTORY
+
+
+@click.command("repeat")
+@click.option("--run", "run_id", metavar="ID", required=True, help="A finished run of MLflow.")
+@DATA_DIRECTORY
+def repeat(*, run_id: str, data_dir: Path | None) -> None:
+    """Run a finished run again from what it logged, and say whether the same came out.
+
+    Every setting is taken from the run; what differs here (commit, packages, threads, processor,
+    data) is said. Predictions of a deterministic run are the same to the bit where nothing does;
+    others are compared by the paired test.
+
+    \b
+    Examples:
+      mlflow run . -e repeat -P run=5f0c1e
+      python -m cifar_track repeat --run 5f0c1e
+    """
+    from cifar_track import workflow
+
+    workflow.repeat_run(run_id, data_dir=data_dir)

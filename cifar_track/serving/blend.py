@@ -1,0 +1,44 @@
+"""Several networks as one: a weighted mean of tempered probabilities, of standard layers only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+
+
+def load_network(model_uri: str) -> keras.Model:
+    """The Keras network inside a logged model."""
+    import mlflow.keras
+
+    return mlflow.keras.load_model(model_uri)
+
+
+def blend_networks(
+    networks: Sequence[keras.Model], *, temperatures: Sequence[float], weights: Sequence[float]
+) -> keras.Model:
+    """One network that gives the weighted mean of several networks' probabilities.
+
+    Args:
+        networks: each from uint8 (N, height, width, 3) to logarithms of probabilities (N, classes).
+        temperatures: what each one's logarithms are divided by.
+        weights: of each one's probabilities; at least 0, summing to 1.
+
+    Returns:
+        A network from the same images to probabilities float32 (N, classes).
+    """
+    import keras
+
+    images = keras.Input(networks[0].input_shape[1:], dtype="uint8", name="images")
+    parts = []
+    for number, (network, temperature, weight) in enumerate(
+        zip(networks, temperatures, weights, strict=True)
+    ):
+        network.name = f"member_{number}"
+        tempered = keras.layers.Rescaling(1 / temperature)(network(images))
+        probabilities = keras.layers.Softmax()(tempered)
+        parts.append(keras.layers.Rescaling(weight)(probabilities))
+    mean = keras.layers.Add()(parts) if len(parts) > 1 else parts[0]
+    return keras.Model(images, mean, name="ensemble")

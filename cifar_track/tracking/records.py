@@ -1,0 +1,79 @@
+"""What is read of a finished run's files, and what is said of it afterwards."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from mlflow.exceptions import MlflowException
+
+from cifar_track.config import CifarTrackError
+from cifar_track.tracking import store
+from cifar_track.tracking.artifacts import PREDICTIONS, VALIDATION
+from cifar_track.tracking.queries import FinishedRun, finished_run
+from cifar_track.tracking.reach import first_line
+from cifar_track.tracking.resolve import describe_run, resolve_run
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "PREDICTIONS",
+    "VALIDATION",
+    "add_files",
+    "add_tags",
+    "digest_of_data",
+    "find_finished_run",
+    "load_arrays",
+]
+
+
+def find_finished_run(reference: str, *, dataset_name: str | None = None) -> FinishedRun:
+    """The finished run that a person means by an id, the beginning of one, or a name.
+
+    Raises:
+        CifarTrackError: no run or several are called so, or the run has not finished.
+    """
+    found = resolve_run(reference, dataset_name=dataset_name)
+    if found.info.status != "FINISHED" or found.info.lifecycle_stage != "active":
+        state = found.info.status if found.info.lifecycle_stage == "active" else "deleted"
+        raise CifarTrackError(f"run {describe_run(found)} is {state}; name a finished run")
+    return finished_run(found)
+
+
+def load_arrays(run_id: str, path: str) -> dict[str, NDArray[Any]]:
+    """The arrays of an `.npz` file that a run logged.
+
+    Raises:
+        CifarTrackError: the run has no such file, or it can't be read.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            file = store.client().download_artifacts(run_id, path, folder)
+            with np.load(Path(file), allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (MlflowException, OSError, ValueError) as error:
+            raise CifarTrackError(
+                f"run {run_id} has no {path} that can be read ({first_line(error)}); "
+                "run it again, or leave it out"
+            ) from error
+
+
+def add_tags(run_id: str, tags: Mapping[str, str]) -> None:
+    """Say something more of a run that has ended."""
+    for name, value in tags.items():
+        store.client().set_tag(run_id, name, value)
+
+
+def add_files(run_id: str, folder: Path, path: str) -> None:
+    """Add a folder's files to those of a run that has ended, under a path of its artifacts."""
+    store.client().log_artifacts(run_id, str(folder), path)
+
+
+def digest_of_data(run_id: str) -> str | None:
+    """The digest over the images that a run saw; None where it logged none."""
+    inputs = store.client().get_run(run_id).inputs
+    return next((e.dataset.digest for e in inputs.dataset_inputs), None) if inputs else None
