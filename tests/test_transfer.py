@@ -175,6 +175,24 @@ def test_a_cut_is_gone_on_with(laptop, other, monkeypatch, cut_at):
     assert [str(model.status) for model in models] == ["READY"]
 
 
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [("no.db", "there is no tracking store"), ("localhost:5000", "write http://localhost:5000")],
+)
+def test_a_wrong_address_is_one_line(elsewhere, capsys, source, expected):
+    assert cli.run(["move-runs", source, "sqlite:///other.db"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert expected in told
+    assert not (elsewhere / "other.db").exists()
+    assert not (elsewhere / "no.db").exists()
+
+
+def test_a_store_is_not_moved_into_itself(sqlite_store, capsys):
+    assert cli.run(["move-runs", "mlflow.db", str(sqlite_store)]) == 2
+    assert "two different stores" in capsys.readouterr().err
+
+
 def test_a_copy_that_is_not_the_same_is_told(laptop, other, monkeypatch, capsys):
     points = run_copy._metric_points
     client_of_copy = moves._client(other.tracking_uri).tracking_uri

@@ -34,7 +34,13 @@ from cifar_track.tracking.resolve import describe_run, resolve_filter, resolve_r
 from cifar_track.tracking.runs import ChildRun, NotSentError, Run
 from cifar_track.tracking.sender import patience
 from cifar_track.tracking.start import start_run
-from cifar_track.tracking.store import compare_url, run_url, ui_address, ui_command
+from cifar_track.tracking.store import (
+    compare_url,
+    open_other_store,
+    run_url,
+    ui_address,
+    ui_command,
+)
 from cifar_track.tracking.transfer import Transfer, move_runs
 from cifar_track.tracking.tree import Branch, read_tree
 from cifar_track.tracking.trials import (
@@ -91,6 +97,7 @@ __all__ = [
     "mend",
     "move_runs",
     "newest_alike",
+    "open_other_store",
     "open_store",
     "patience",
     "read_tree",

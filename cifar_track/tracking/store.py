@@ -28,6 +28,8 @@ from cifar_track.tracking.address import (
 from cifar_track.tracking.reach import first_line, require_reachable
 
 UI_PORT = 5000
+SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
+NOT_LOGGED_IN = "UNAUTHENTICATED"
 # MLflow opens its UI in the mode for language models unless the address says otherwise.
 UI_MODE = "workflowType=machine_learning"
 
@@ -37,6 +39,7 @@ __all__ = [
     "ensure_experiment_id",
     "find_experiment_id",
     "first_line",
+    "open_other_store",
     "open_store",
     "run_url",
     "short_patience",
@@ -65,19 +68,49 @@ def open_store() -> str:
     uri = settled(given or f"sqlite:///{DEFAULT_DATABASE}")
     mlflow.set_tracking_uri(uri)
     os.environ["MLFLOW_TRACKING_URI"] = uri
-    if uri not in _opened:
-        require_reachable(uri)
-        try:
-            with schema.tables(uri), short_patience():
-                mlflow.MlflowClient().search_experiments(max_results=1)
-        except CifarTrackError:
-            raise
-        except Exception as error:
-            raise CifarTrackError(
-                f"the tracking store {shown(uri)} refuses: {first_line(error)}"
-            ) from error
-        _opened.add(uri)
+    _require_open(uri)
     return uri
+
+
+def open_other_store(given: str, *, fresh: bool) -> str:
+    """Make sure that a store beside the current one answers, and return its address.
+
+    Args:
+        given: an address, or the path of an SQLite file.
+        fresh: whether an SQLite file may be made.
+
+    Raises:
+        CifarTrackError: as `open_store`, or there is no such file.
+    """
+    is_path = "://" not in given and Path(given).suffix in SQLITE_SUFFIXES
+    uri = sqlite_address(Path(given).expanduser().absolute()) if is_path else settled(given)
+    path = sqlite_path(uri)
+    if path is not None and not fresh and not path.exists():
+        raise CifarTrackError(f"there is no tracking store {path}; name the file of one")
+    _require_open(uri)
+    return uri
+
+
+def _require_open(uri: str) -> None:
+    if uri in _opened:
+        return
+    require_reachable(uri)
+    try:
+        with schema.tables(uri), short_patience():
+            mlflow.MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+    except CifarTrackError:
+        raise
+    except Exception as error:
+        if getattr(error, "error_code", "") == NOT_LOGGED_IN:
+            raise CifarTrackError(
+                f"the tracking server {shown(uri)} does not know this account; set "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, "
+                "to one that it knows"
+            ) from error
+        raise CifarTrackError(
+            f"the tracking store {shown(uri)} refuses: {first_line(error)}"
+        ) from error
+    _opened.add(uri)
 
 
 def client() -> mlflow.MlflowClient:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cifar_track import tracking
+from cifar_track.addresses import shown
 from cifar_track.config import CifarTrackError
 from cifar_track.workflow.terminal import tell
 
@@ -20,6 +21,10 @@ def move_runs(source: str, destination: str) -> None:
         CifarTrackError: a store can't be reached, both are the same, or a copy that was read back
             is not what was sent.
     """
+    source = tracking.open_other_store(source, fresh=False)
+    destination = tracking.open_other_store(destination, fresh=True)
+    if source == destination:
+        raise CifarTrackError(f"both are {shown(source)}; expected two different stores")
     transfer = tracking.move_runs(source, destination)
     for kind in KINDS:
         found, moved = transfer.found[kind], transfer.moved[kind]
