@@ -44,6 +44,11 @@ def open_run(
     try:
         opened = _open(client, run_id, experiment_id=experiment_id, name=name, tags=tags)
     except Exception as error:
+        if getattr(error, "error_code", "") == "PERMISSION_DENIED":
+            raise CifarTrackError(
+                "this account may not write to the experiment; have its owner grant EDIT, or set "
+                "MLFLOW_TRACKING_USERNAME to an account that may"
+            ) from error
         raise CifarTrackError(f"no run could be opened: {first_line(error)}") from error
     about = {
         "run_id": opened.info.run_id,
