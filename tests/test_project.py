@@ -259,6 +259,8 @@ class TestPackages:
         optional = PYPROJECT["project"]["optional-dependencies"].values()
         extra = itertools.chain(*groups, *optional)
         for text in (*PYPROJECT["project"]["dependencies"], *extra):
+            if isinstance(text, dict):  # a group that includes another
+                continue
             requirement = Requirement(text)
             assert len(requirement.specifier) == 2, f"{text} is not a range"
             assert LOCKED[requirement.name]["version"] in requirement.specifier
