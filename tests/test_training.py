@@ -244,6 +244,14 @@ def test_images_grow_to_their_own_side(first_side, full_side_from, sides):
     assert [pipeline.side_in_epoch(settings, epoch, own=32) for epoch in range(10)] == sides
 
 
+def test_an_architecture_of_one_size_is_told_before_it_is_trained(images):
+    page = override(load_experiment("adam_bn"), {"training.first_side": 16})
+    with pytest.raises(CifarTrackError, match="'cnn' takes those of 32 pixels alone"):
+        training.build_model(page, classes=4)
+    with pytest.raises(CifarTrackError, match="first_side=8 is out of range"):
+        Training(first_side=8)
+
+
 def test_a_fit_on_growing_images_is_judged_on_whole_ones(images):
     shapes = []
     fit(

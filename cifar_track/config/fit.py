@@ -146,8 +146,8 @@ class Training(Section):
         label_smoothing: the share of the label that is spread over all classes.
         average: the momentum of a moving average of the weights, each step; the average is what
             is validated and kept. 0 is none.
-        first_side: side in pixels of the images of the first epoch, from which it grows; 0 is
-            their own side in all epochs.
+        first_side: side in pixels of the images of the first epoch, 16 or more, from which it
+            grows; 0 is their own side in all epochs.
         full_side_from: the share of the epochs after which images have their own side.
     """
 
@@ -169,7 +169,8 @@ class Training(Section):
         require_choice("training.precision", self.precision, PRECISIONS)
         for name in ("label_smoothing", "average"):
             require(f"training.{name}", getattr(self, name), at_least=0, below=1)
-        require("training.first_side", self.first_side, at_least=0, at_most=32)
+        if self.first_side:  # smaller, and nothing would be left after three poolings
+            require("training.first_side", self.first_side, at_least=16, at_most=32)
         require("training.full_side_from", self.full_side_from, at_least=0, at_most=1)
 
 

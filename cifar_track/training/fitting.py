@@ -14,7 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from cifar_track import models
-from cifar_track.config import Experiment, Training
+from cifar_track.config import CifarTrackError, Experiment, Training
 from cifar_track.data import Images
 from cifar_track.optimizers import build_optimizer
 from cifar_track.seeds import Purpose, derived_seed
@@ -172,17 +172,25 @@ def build_model(experiment: Experiment, *, classes: int) -> keras.Model:
     """The experiment's network, seeded by it, in its precision.
 
     Raises:
-        CifarTrackError: a setting of the architecture is wrong, or its weights can't be had.
+        CifarTrackError: a setting of the architecture is wrong, its weights can't be had, or it
+            does not take the images that it is to be trained on.
     """
     settings = experiment.training
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
-    return models.build(
+    model = models.build(
         experiment.model,
         classes=classes,
         seed=derived_seed(settings.seed, Purpose.WEIGHTS),
         precision=resolve_precision(settings),
     )
+    if settings.first_side and model.input_shape[1] is not None:
+        raise CifarTrackError(
+            f"training.first_side={settings.first_side} shows smaller images first, and the "
+            f"architecture {experiment.model.architecture!r} takes those of {model.input_shape[1]} "
+            "pixels alone; expected 0, or another architecture, such as 'whitened'"
+        )
+    return model
 
 
 def _wants_shares(experiment: Experiment) -> bool:
