@@ -198,6 +198,7 @@ class TestReadme:
         assert {module for module, _ in commands} == {
             "benchmarks",
             "benchmarks.accuracy",
+            "benchmarks.augmentation",
             "benchmarks.profile",
         }
         for module, options in commands:
