@@ -5,7 +5,7 @@ from __future__ import annotations
 import mlflow
 import pytest
 
-from cifar_track import tracking
+from cifar_track import registry, tracking
 from cifar_track.config import CifarTrackError
 from cifar_track.tracking import store, tag
 
@@ -187,8 +187,21 @@ class TestDefaultChoice:
         add("lighter", accuracy=0.9, protocol="test")
         add("lighter", accuracy=0.9, model_uri=None)
         second = add("baseline", accuracy=0.3)
-        choice = tracking.registrable("cifar100", champion_run_id=second)
-        assert self.names(choice) == [best, second]
-        assert len(choice.left_out) == 2
-        other = tracking.registrable("cifar100", champion_run_id="gone")
-        assert self.names(other) == [best, second]
+        for champion in (second, "gone", None):
+            choice = registry.choose_run(
+                tracking.find_runs("cifar100"), dataset_name="cifar100", champion=champion
+            )
+            assert [run.run_id for run in choice.looked_at] == [best, second]
+            assert sorted(reason for _, reason in choice.left_out) == [
+                "had a quick budget",
+                "logged no model",
+                "was chosen by the test images (selection=test)",
+                "was judged by other validation images",
+            ]
+
+    def test_a_champion_of_a_quick_budget_is_no_measure_for_full_runs(self, add):
+        quick = add("tune", accuracy=0.9, budget="quick", validation_digest="v2")
+        full = add("baseline", accuracy=0.3)
+        runs = tracking.find_runs("cifar100")
+        choice = registry.choose_run(runs, dataset_name="cifar100", champion=quick)
+        assert [run.run_id for run in choice.looked_at] == [full]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import mlflow
@@ -24,6 +26,7 @@ from cifar_track.serving import save_classifier
 from cifar_track.statistics import paired_difference
 from cifar_track.tracking import FinishedRun, tag
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 PAGE = config.load_experiment("adam_bn")
 NAME = "cifar100-procedural-classifier"
 IMAGES = np.random.default_rng(0).integers(0, 256, (400, 32, 32, 3), dtype=np.uint8)
@@ -477,6 +480,7 @@ def test_a_change_killed_at_any_of_its_steps_is_finished_by_the_next_command(log
         }
         done = subprocess.run(
             [sys.executable, "-c", KILLED, json.dumps(change), str(steps)],
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
             capture_output=True,
             text=True,
             check=False,
@@ -515,3 +519,80 @@ def test_a_living_process_at_work_is_named(log, promote):
     mlflow.MlflowClient().set_registered_model_tag(NAME, tag.PENDING_CHANGE, text)
     with pytest.raises(CifarTrackError, match=r"process \d+ on another is at work"):
         promote()
+
+
+PROMOTES = """
+import sys
+import numpy as np
+from cifar_track import registry, tracking
+from cifar_track.config import Demands
+from cifar_track.data import Images
+from cifar_track.registry import promotion, proof
+from cifar_track.registry.elsewhere import Behaviour
+
+tracking.open_store()
+run_id, name = sys.argv[1:]
+with np.load("logged.npz") as arrays:
+    logged = dict(arrays)
+proof.ask_elsewhere = lambda folder, images, fresh_environment: Behaviour(
+    probabilities=logged["probabilities"], load_seconds=1, milliseconds=1, megabytes=1,
+    environment="nowhere")
+carry_out = promotion.carry_out
+def begin(*given):
+    print("registering", flush=True)
+    return carry_out(*given)
+promotion.carry_out = begin
+images = np.zeros((len(logged["labels"]), 32, 32, 3), np.uint8)
+registry.promote("procedural", load_test=lambda run: Images(images, logged["labels"]),
+    run_id=run_id, name=name, demands=Demands(gate="none", never_predicted=4))
+"""
+
+
+def promotes(run_id, name=NAME):
+    """A process that promotes a run, and says so when it begins to register it."""
+    np.savez("logged.npz", **tracking.load_arrays(run_id, tracking.PREDICTIONS))
+    return subprocess.Popen(
+        [sys.executable, "-c", PROMOTES, run_id, name],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_killed_at_twenty_random_moments_one_champion_is_left_whole(log, promote):
+    ids = log("first", "second", "third")
+    promote(run_id=ids[0])
+    client = mlflow.MlflowClient()
+    wait = np.random.default_rng(0).uniform(0, 0.4, 20)
+    unfinished = 0
+    for number in range(20):
+        process = promotes(ids[number % 3])
+        assert process.stdout.readline() == "registering\n"
+        time.sleep(wait[number])
+        process.kill()
+        process.wait()
+        unfinished += tag.PENDING_CHANGE in client.get_registered_model(NAME).tags
+        registry.finish_promotions()
+        assert tag.PENDING_CHANGE not in client.get_registered_model(NAME).tags
+        champion = under("champion")
+        assert champion.tags[tag.RUN_ID] == champion.run_id
+        assert champion.tags["cifar_track.gate.predictions"].startswith("passed")
+        assert champion.description.startswith("## ")
+        known = client.search_model_versions(f"name = '{NAME}'")
+        assert len({version.run_id for version in known}) == len(known)
+        model = mlflow.pyfunc.load_model(f"models:/{NAME}@champion")
+        assert len(model.predict(IMAGES[:1])) == 1
+    assert unfinished > 2  # the moments were well aimed
+
+
+@pytest.mark.slow
+def test_two_at_once_make_one_version(log):
+    (run_id,) = log("first")
+    for number in range(20):
+        name = f"at once {number}"
+        pair = [promotes(run_id, name) for _ in range(2)]
+        assert [process.wait(300) for process in pair] == [0, 0]
+        assert versions(name) == [1]
+        assert under("champion", name).run_id == run_id
+        assert mlflow.MlflowClient().get_registered_model(name).tags[tag.CHAMPIONS] == "1"

@@ -65,7 +65,11 @@ def choose_run(
     champion_run = next((run for run in runs if run.run_id == champion), None)
     if named is not None and _unfit(named, metric):
         raise CifarTrackError(f"run {named.run_id} {_unfit(named, metric)}; name another")
-    reference = champion_run or named or _newest(runs, metric)
+    newest = _newest(runs, metric)
+    reference = named or newest
+    # A champion of a quick budget is no measure for runs of a full one.
+    if champion_run is not None and (newest is None or is_quick(champion_run) == is_quick(newest)):
+        reference = champion_run
     if reference is None:
         raise CifarTrackError(_nothing_to_choose(runs, dataset_name, metric))
     looked_at: list[FinishedRun] = []

@@ -39,7 +39,7 @@ def model_card(run: FinishedRun, gates: Sequence[Gate]) -> str:
             "error); it has not been tested on pictures from elsewhere, nor for fairness. Not for "
             "decisions about people."
         ),
-        "Made again by": f"```sh\n{command(run)}\n```",
+        "Made again by": _again(run),
         "Settings": ", ".join(
             f"`{name}` {value}"
             for name, value in sorted(run.parameters.items())
@@ -56,7 +56,7 @@ def command(run: FinishedRun) -> str:
         return f"python -m cifar_track ensemble --runs {run.tags[tag.MEMBERS]}"
     settings = {
         name: value
-        for name, value in run.parameters.items()
+        for name, value in sorted(run.parameters.items())
         if name.startswith(("data.", "augmentation.", "model.", "optimizer.", "training."))
     }
     commit = run.tags.get(tag.MLFLOW_COMMIT)
@@ -66,6 +66,17 @@ def command(run: FinishedRun) -> str:
         f"{checkout}python -m cifar_track train --experiment {shlex.quote(run.iteration)} "
         f"--set {given}"
     )
+
+
+def _again(run: FinishedRun) -> str:
+    made = {
+        "by": run.tags.get(tag.COMMAND),
+        "with the packages of the lock": run.tags.get(tag.LOCK),
+        "threads": run.tags.get(tag.THREADS),
+        "on": run.tags.get(tag.PROCESSOR),
+    }
+    told = ", ".join(f"{what} `{value}`" for what, value in made.items() if value)
+    return f"```sh\n{command(run)}\n```" + (f"\n\nIt was made {told}." if told else "")
 
 
 def _figures(run: FinishedRun) -> str:

@@ -7,7 +7,6 @@ from cifar_track.tracking.choice import (
     Choice,
     dataset_of,
     newest_alike,
-    registrable,
     require_comparable,
 )
 from cifar_track.tracking.claim import Claim, Holder, claim_run, holder_of, release_run
@@ -102,7 +101,6 @@ __all__ = [
     "patience",
     "read_tree",
     "recorded_trials",
-    "registrable",
     "release_run",
     "relocate",
     "require_comparable",

@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import mlflow
-from mlflow.exceptions import MlflowException
 
 from cifar_track.config import DATASETS, CifarTrackError
 from cifar_track.tracking import store, tag
@@ -78,48 +77,6 @@ def newest_alike(dataset_name: str) -> Choice:
     chosen.sort(key=lambda run: run.info.start_time)
     left_out = _summary(chosen, experiment_id, newest)
     return Choice(tuple(finished_run(run) for run in chosen), tuple(left_out))
-
-
-def registrable(dataset_name: str, *, champion_run_id: str | None = None) -> Choice:
-    """The finished runs whose validation accuracies say which is best, the best first.
-
-    They were chosen by the same validation images as the champion's run, or else as the newest:
-    accuracies on different images don't compare. Runs at a quick budget stand back where there is
-    one at a full budget.
-
-    Args:
-        dataset_name: whose runs.
-        champion_run_id: the run whose model is the champion.
-    """
-    experiment_id = store.find_experiment_id(dataset_name)
-    if experiment_id is None:
-        return Choice((), ())
-    validated = (
-        f"{FINISHED_ITERATIONS} AND metrics.best_val_accuracy >= 0 "
-        f"AND tags.`{tag.PROTOCOL}` = 'validation' AND tags.`{tag.MODEL_URI}` IS NOT NULL"
-    )
-    newest = _newest(experiment_id, f"{validated} AND {_FULL}") or _newest(experiment_id, validated)
-    if newest is None:
-        return Choice((), ())
-    reference = newest
-    champion = _champion(champion_run_id)
-    if champion is not None and _budget(champion) == _budget(newest):
-        reference = champion
-    alike = _alike(reference, (tag.BUDGET, tag.VALIDATION_DIGEST))
-    runs = search_runs(
-        [experiment_id],
-        f"{validated} AND {alike}",
-        limit=LOOKED_THROUGH,
-        order_by="metrics.best_val_accuracy DESC",
-    )
-    others = search_runs([experiment_id], validated, limit=LOOKED_THROUGH)
-    passed_over = defaultdict(list)
-    for run in others:
-        if _budget(run) != _budget(reference):
-            passed_over[f"{_budget(run)} budget"].append(run)
-        elif not _same(run, reference, tag.VALIDATION_DIGEST):
-            passed_over["chosen by other validation images"].append(run)
-    return Choice(tuple(finished_run(run) for run in runs), tuple(_lines(passed_over)))
 
 
 def require_comparable(
@@ -203,15 +160,6 @@ def dataset_of(runs: Sequence[mlflow.entities.Run]) -> str:
 
 def _newest(experiment_id: str, condition: str) -> mlflow.entities.Run | None:
     return next(iter(search_runs([experiment_id], condition, limit=1)), None)
-
-
-def _champion(run_id: str | None) -> mlflow.entities.Run | None:
-    if run_id is None:
-        return None
-    try:
-        return store.client().get_run(run_id)
-    except MlflowException:  # it may have been deleted for good
-        return None
 
 
 def _alike(run: mlflow.entities.Run, names: Sequence[str]) -> str:

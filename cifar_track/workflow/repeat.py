@@ -54,7 +54,14 @@ def repeat_run(run_id: str, *, data_dir: Path | None = None) -> str:
         and name not in searched
     }
     again = tracking.find_finished_run(
-        run_experiment(before.iteration, logged, data_dir=data_dir, run_name=f"{before.name} again")
+        run_experiment(
+            before.iteration,
+            logged,
+            data_dir=data_dir,
+            run_name=f"{before.name} again",
+            budget=before.tags.get(tag.BUDGET, "full"),
+            resume="never",
+        )
     )
     differences = _differences(before, again)
     for what in differences or ["nothing that was logged differs here"]:
