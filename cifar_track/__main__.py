@@ -28,6 +28,7 @@ PACKAGES = (
     "sklearn",
     "tensorboard",
     "tensorflow",
+    "uvicorn",
     "vl_convert",
 )
 

@@ -14,7 +14,7 @@ import pytest
 import cifar_track
 from cifar_track import __main__, cli, config
 
-VERBS = ("main", "train", "compare", "runs", "ensemble", "register", "export", "repeat",
+VERBS = ("main", "train", "compare", "runs", "ensemble", "register", "serve", "export", "repeat",
          "doctor", "move-runs")  # fmt: skip
 WORKFLOW = (
     "run_study",
@@ -23,6 +23,7 @@ WORKFLOW = (
     "register_best",
     "roll_back",
     "blend_runs",
+    "serve_champion",
     "export_model",
     "repeat_run",
     "show_runs",
@@ -169,6 +170,24 @@ class TestVerbs:
             ("blend_runs", (("a1", "b2"),), named),
         ]
 
+    def test_serve(self, workflow):
+        assert cli.run(["serve", "--name", "mine", "--port", "80", "--max_images", "9"]) == 0
+        assert workflow.asked == [
+            (
+                "serve_champion",
+                (),
+                {
+                    "dataset": "cifar100",
+                    "name": "mine",
+                    "host": "127.0.0.1",
+                    "port": 80,
+                    "max_images": 9,
+                    "max_megabytes": 64.0,
+                    "follow": 30.0,
+                },
+            )
+        ]
+
     def test_export(self, workflow):
         assert cli.run(["export"]) == 0
         assert cli.run(["export", "--run", "a1", "--formats", "onnx,keras", "--output", "o"]) == 0
@@ -294,6 +313,9 @@ class TestMistakes:
             "register --rollback true --run a1",
             "export --run a1 --name b",
             "export --name team/cifar",
+            "serve --port 0",
+            "serve --follow 0",
+            "serve --name team/cifar",
             "ensemble --seed -1",
             "repeat",
             "doctor --dry_run perhaps",

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import base64
+import collections
+import http.client
 import io
 import json
+import threading
 import zlib
 
+import hypothesis
 import mlflow
+import nonsense
 import numpy as np
 import pandas as pd
 import pytest
+import uvicorn
+from conftest import answers, free_port, wait_for
 from made_up_network import NAMES, build_network
 from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import scoring_server
 from PIL import Image
 
-from cifar_track.serving import save_classifier
+from cifar_track.serving import Front, save_classifier
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
 # Smooth, so that scaling it is no matter of which filter.
@@ -274,3 +282,97 @@ class TestRefusals:
         strict = mlflow.pyfunc.load_model(str(folder), model_config={"max_images": 2})
         assert len(strict.predict(IMAGES[:2])) == 2
         assert "expected from 1 to 2" in refusal(strict, IMAGES)
+
+
+@pytest.fixture(scope="module")
+def front(model):
+    """The front, listening in a thread of this process, and its port."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
+        front = Front(scoring_server.init(model), max_bytes=400_000)
+        port = free_port()
+        server = uvicorn.Server(uvicorn.Config(front, port=port, log_level="critical"))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        wait_for(lambda: server.started, what="the front does not listen")
+        yield front, port
+        server.should_exit = True
+        thread.join(30)
+
+
+@pytest.fixture(scope="module")
+def ask(front):
+    """Gives status and answer of a request."""
+    connection = http.client.HTTPConnection("127.0.0.1", front[1], timeout=60)
+
+    def ask(body, *, content_type="application/json"):
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {} if content_type is None else {"Content-Type": content_type}
+        connection.request("POST", "/invocations", data, headers)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+    yield ask
+    connection.close()
+
+
+class TestFront:
+    """What stands before MLflow's own scoring server, and that server behind it."""
+
+    def test_a_right_request_gets_the_answer(self, ask, network):
+        status, answer = ask(
+            {"inputs": [in_base64(written(image)) for image in IMAGES], "params": {"raw": True}}
+        )
+        assert status == 200
+        expected = network.predict(IMAGES, verbose=0)
+        given = [row["probabilities"] for row in answer["predictions"]]
+        np.testing.assert_allclose(given, expected, atol=1e-6)
+
+    def test_without_a_content_type_it_is_json(self, ask):
+        body = {"inputs": [in_base64(written(IMAGES[0]))]}
+        assert ask(body, content_type=None)[0] == 200
+
+    @pytest.mark.parametrize(
+        ("body", "status", "words"),
+        [
+            (b"", 400, "not JSON that can be read"),
+            (b"[" * 100_000, 400, "not JSON that can be read"),
+            (b'{"inputs": [' + b"9" * 5000 + b"]}", 400, "not JSON that can be read"),
+            (b"\xff\xfe\x00", 400, "not JSON that can be read"),
+            (b" " * 400_001, 413, "larger than 400,000 bytes"),
+            (b"{}", 400, "'inputs' key"),
+            ({"inputs": [0.5]}, 400, "image 0 is a float"),
+            ({"inputs": ["x"], "params": {"top_k": "many"}}, 400, "Invalid parameters found"),
+            ({"inputs": ["x"], "params": []}, 400, "Parameters must be a dictionary"),
+            ({"inputs": ["\ud800"]}, 400, "image 0"),
+        ],
+    )
+    def test_a_mistake_is_one_short_line(self, ask, body, status, words):
+        told_status, told = ask(body)
+        assert told_status == status
+        assert words in told["message"]
+        assert "\n" not in told["message"]
+        assert len(told["message"]) < 520
+        assert set(told) == {"error_code", "message"}
+
+    def test_whatever_comes_is_no_fault_of_the_server(self, ask):
+        counts = collections.Counter()
+
+        @hypothesis.settings(max_examples=300, deadline=None, database=None, derandomize=True)
+        @hypothesis.given(nonsense.bodies, nonsense.content_types)
+        def never_500(body, content_type):
+            status, answer = ask(body, content_type=content_type)
+            assert status in (200, 400, 413, 415), (status, answer, body[:200])
+            counts[status] += 1
+
+        never_500()
+        assert counts[400] > 200
+
+    def test_a_new_model_takes_over_between_two_requests(self, front, ask, model):
+        body = {"inputs": [in_base64(written(IMAGES[0]))]}
+        before = ask(body)
+        front[0].application = scoring_server.init(model)
+        assert ask(body) == before
+
+    def test_what_is_no_request_for_an_answer_goes_through(self, front):
+        assert answers(f"http://127.0.0.1:{front[1]}/ping")

@@ -15,6 +15,7 @@ from cifar_track.cli.move_runs import move_runs
 from cifar_track.cli.register import register
 from cifar_track.cli.repeat import repeat
 from cifar_track.cli.runs import show_runs
+from cifar_track.cli.serve import serve
 from cifar_track.cli.study import run_study
 from cifar_track.cli.train import SHORTCUTS, train
 from cifar_track.config import CifarTrackError
@@ -93,6 +94,7 @@ for verb in (
     show_runs,
     ensemble,
     register,
+    serve,
     export,
     repeat,
     mend,

@@ -9,15 +9,19 @@ from cifar_track.serving.export import (
     export_network,
     require_formats,
 )
+from cifar_track.serving.front import Front
 from cifar_track.serving.model import save_classifier
+from cifar_track.serving.server import serve
 
 __all__ = [
     "FORMATS",
     "Agreement",
+    "Front",
     "agreement",
     "blend_networks",
     "export_network",
     "load_network",
     "require_formats",
     "save_classifier",
+    "serve",
 ]

@@ -8,6 +8,7 @@ from cifar_track.workflow.move_runs import move_runs
 from cifar_track.workflow.register import register_best, roll_back
 from cifar_track.workflow.repeat import repeat_run
 from cifar_track.workflow.runs import show_runs
+from cifar_track.workflow.serve import serve_champion
 from cifar_track.workflow.study import run_study
 from cifar_track.workflow.train import run_experiment
 
@@ -22,5 +23,6 @@ __all__ = [
     "roll_back",
     "run_experiment",
     "run_study",
+    "serve_champion",
     "show_runs",
 ]

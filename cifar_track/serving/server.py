@@ -1,0 +1,102 @@
+"""The server of a registered model, which goes over to a new champion by itself."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+import mlflow
+from mlflow.pyfunc import scoring_server
+
+from cifar_track.serving.front import Application, Front
+
+_log = logging.getLogger(__name__)
+
+
+def serve(
+    name: str,
+    alias: str,
+    *,
+    host: str,
+    port: int,
+    max_images: int,
+    max_bytes: int,
+    follow_seconds: float,
+    on_version: Callable[[str], None],
+) -> None:
+    """Answer requests with the version under an alias until the process is ended.
+
+    Args:
+        name: of the registered model.
+        alias: whose version is served.
+        host: where to listen.
+        port: where to listen.
+        max_images: in a request.
+        max_bytes: of a request.
+        follow_seconds: how often to look whether the alias has moved.
+        on_version: told each version that is served from then on.
+
+    Raises:
+        MlflowException: there is no such model or alias.
+    """
+    import uvicorn
+
+    version = _version(name, alias)
+    front = Front(_application(name, version, max_images), max_bytes=max_bytes)
+    on_version(version)
+    ended = threading.Event()
+    follower = threading.Thread(
+        target=_follow,
+        args=(front, ended),
+        kwargs={
+            "name": name,
+            "alias": alias,
+            "version": version,
+            "max_images": max_images,
+            "seconds": follow_seconds,
+            "on_version": on_version,
+        },
+        daemon=True,
+    )
+    follower.start()
+    try:
+        uvicorn.run(front, host=host, port=port, log_level="warning")
+    finally:
+        ended.set()
+
+
+def _follow(
+    front: Front,
+    ended: threading.Event,
+    *,
+    name: str,
+    alias: str,
+    version: str,
+    max_images: int,
+    seconds: float,
+    on_version: Callable[[str], None],
+) -> None:
+    """Exchange the model when the alias has moved; what can't be loaded is not served."""
+    while not ended.wait(seconds):
+        try:
+            now = _version(name, alias)
+            if now != version:
+                front.application = _application(name, now, max_images)
+                version = now
+                on_version(version)
+        except Exception as error:
+            _log.warning("version %s is served on: %s", version, " ".join(str(error).split()))
+
+
+def _version(name: str, alias: str) -> str:
+    return str(mlflow.MlflowClient().get_model_version_by_alias(name, alias).version)
+
+
+def _application(name: str, version: str, max_images: int) -> Application:
+    """MLflow's scoring server of a version."""
+    model = mlflow.pyfunc.load_model(
+        f"models:/{name}/{version}", model_config={"max_images": max_images}
+    )
+    application: Application = scoring_server.init(model)
+    return application
