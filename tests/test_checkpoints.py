@@ -70,6 +70,20 @@ def test_a_fit_that_was_cut_twice_is_the_same_to_the_bit(images, whole, tmp_path
         assert np.array_equal(ours, theirs)
 
 
+def test_an_average_of_the_weights_goes_on_as_well(images, tmp_path):
+    experiment = override(
+        EXPERIMENT,
+        {"training.average": 0.9, "schedule.name": "cosine", "training.epochs": 3},
+    )
+    whole, _ = fit(images, experiment=experiment)
+    file = tmp_path / "fit.checkpoint"
+    assert fit(images, file=file, cut_after=2, experiment=experiment) == (None, [1, 2])
+    result, _ = fit(images, file=file, experiment=experiment)
+    assert result.history == whole.history
+    for ours, theirs in zip(result.model.get_weights(), whole.model.get_weights(), strict=True):
+        assert np.array_equal(ours, theirs)
+
+
 def test_a_fit_that_was_cut_at_its_end_trains_no_more(images, whole, tmp_path):
     file = tmp_path / "fit.checkpoint"
     fit(images, file=file)

@@ -31,7 +31,7 @@ class _Durable(keras_tuner.Oracle):
     state lies: saving and reloading through `oracle.json` are not there.
     """
 
-    page_seed: int
+    page_seed: int = 0
 
     def restore(self, records: Sequence[TrialRecord]) -> None:
         """Go on from trials that have begun; those without a result run first, and again."""
