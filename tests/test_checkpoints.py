@@ -73,7 +73,7 @@ def test_a_fit_that_was_cut_twice_is_the_same_to_the_bit(images, whole, tmp_path
 def test_an_average_of_the_weights_goes_on_as_well(images, tmp_path):
     experiment = override(
         EXPERIMENT,
-        {"training.average": 0.9, "schedule.name": "cosine", "training.epochs": 3},
+        {"training.average": 0.9, "schedule.shape": "cosine", "training.epochs": 3},
     )
     whole, _ = fit(images, experiment=experiment)
     file = tmp_path / "fit.checkpoint"

@@ -62,6 +62,13 @@ EXPERIMENT = Experiment(
 )  # fmt: skip
 
 
+# Random search by default, the others where there is time.
+TUNERS = [
+    "random",
+    *(pytest.param(t, marks=pytest.mark.slow) for t in ("grid", "bayesian", "hyperband")),
+]
+
+
 def searching(experiment: Experiment = EXPERIMENT, **changes: Any) -> Experiment:
     """The experiment with another search."""
     assert experiment.search is not None
@@ -552,13 +559,7 @@ def assert_gone(processes: list[int]) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize(
-    "tuner",
-    [
-        "random",
-        *(pytest.param(t, marks=pytest.mark.slow) for t in ("grid", "bayesian", "hyperband")),
-    ],
-)
+@pytest.mark.parametrize("tuner", TUNERS)
 def test_a_killed_search_goes_on_where_it_stopped(
     tuner: str, tmp_path: Path, start_search: Any
 ) -> None:
@@ -712,7 +713,16 @@ def damage(directory: Path, kind: str) -> None:
         file.mkdir()
 
 
-@pytest.mark.parametrize("kind", ["score", "key", "result", "version", "empty", "half", "folder"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("score", "half"),
+        *(
+            pytest.param(kind, marks=pytest.mark.slow)
+            for kind in ("key", "result", "version", "empty", "folder")
+        ),
+    ],
+)
 def test_a_damaged_state_is_not_believed_and_not_missed(kind: str, tmp_path: Path) -> None:
     whole = run_search(tmp_path, train=report)
     damage(tmp_path, kind)
@@ -722,7 +732,7 @@ def test_a_damaged_state_is_not_believed_and_not_missed(kind: str, tmp_path: Pat
     assert record.events in ([], [("end", 3)])  # the copy may not know that the last was told
 
 
-@pytest.mark.parametrize("tuner", ["random", "grid", "bayesian", "hyperband"])
+@pytest.mark.parametrize("tuner", TUNERS)
 def test_a_search_whose_folder_is_gone_is_rebuilt_from_its_record(
     tuner: str, tmp_path: Path
 ) -> None:
@@ -763,7 +773,7 @@ def test_a_trial_that_is_lost_is_proposed_again(tmp_path: Path) -> None:
     assert [t.values for t in result.trials] == [t.values for t in whole.trials]
 
 
-@pytest.mark.parametrize("tuner", ["random", "grid", "bayesian", "hyperband"])
+@pytest.mark.parametrize("tuner", TUNERS)
 def test_a_search_goes_on_from_the_trials_it_has(tuner: str, tmp_path: Path) -> None:
     few, many = (searching(tuner=tuner, trials=n) for n in (5, 12))
     before = run_search(tmp_path, experiment=few, train=report)

@@ -43,8 +43,8 @@ def search_tags(experiment: Experiment, data: Dataset) -> dict[str, str]:
 def find_earlier(experiment: Experiment, data: Dataset, *, mode: str) -> Earlier | None:
     """What a command goes on with, told in the terminal; None where it begins anew.
 
-    A search goes on in its own run until its best is settled. With another number of trials or
-    another refit after that, a new run takes over the trials that are over. A fit goes on where
+    A search goes on in its own run until its best is settled. With another number of trials, or
+    another refit, after that, a new run takes over the trials that are over. A fit goes on where
     its checkpoint is on this machine.
 
     Args:
@@ -89,9 +89,7 @@ def _find_search(experiment: Experiment, data: Dataset, *, mode: str) -> Earlier
         return None
     run = same[0]
     before = _settings(run)
-    changed = [
-        name for name in ("search.trials", "search.refit") if before.get(name) != settings[name]
-    ]
+    changed = [name for name in tuning.MAY_CHANGE if before.get(name) != settings[name]]
     finished = run.info.status == "FINISHED"
     if finished and not changed:
         tell(f"{experiment.name}: run {run.info.run_id} is this search, finished; beginning anew")
