@@ -145,10 +145,11 @@ class Scheduler:
             yield
         except BaseException:
             with interrupts.deferred():  # the first signal is the one that counts
-                for number in self._running:
-                    self._executor.cancel(number)
-                for running in list(self._running.values()):
-                    self._tell_end(self._result(running, "stopped"))
+                stopped = [self._result(running, "stopped") for running in self._running.values()]
+                for result in stopped:
+                    self._executor.cancel(result.number)
+                for result in stopped:
+                    self._tell_end(result)
             raise
 
     def _begin(self, trial: Any) -> None:
