@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from cifar_track import interrupts
 from cifar_track.config import CifarTrackError, Experiment, Value, first_best, override
 from cifar_track.tuning.announcer import Announcer
 from cifar_track.tuning.executors import EndReport, EpochReport, Executor, Job, KilledReport
+from cifar_track.tuning.running import RunningTrial
 from cifar_track.tuning.space import check_space, trial_experiment, typed_values
 from cifar_track.tuning.state import StateFile
 from cifar_track.tuning.stopping import median_verdict
@@ -24,18 +24,6 @@ from cifar_track.tuning.trials import (
 )
 
 FAILURES_IN_A_ROW = 3
-
-
-@dataclass
-class _Running:
-    """A trial that is under way."""
-
-    trial: Any
-    job: Job
-    values: dict[str, Value]
-    kills: int = 0
-    epochs: dict[int, dict[str, float]] = field(default_factory=dict)
-    cpu_seconds: float = 0.0
 
 
 class Scheduler:
@@ -65,7 +53,7 @@ class Scheduler:
         self._announcer = Announcer()
         self._executor = executor
         self._classes = classes
-        self._running: dict[int, _Running] = {}
+        self._running: dict[int, RunningTrial] = {}
         self._records: dict[int, TrialRecord] = {}
         self._told: set[int] = set()
         self._killed: dict[int, str] = {}
@@ -156,7 +144,9 @@ class Scheduler:
         number, chosen = int(trial.trial_id), dict(trial.hyperparameters.values)
         values = typed_values(self._experiment, self._oracles.space_values(trial))
         job = self._job(number, chosen, values)
-        self._running[number] = _Running(trial=trial, job=job, values=values)
+        self._running[number] = RunningTrial(
+            trial=trial, job=job, values=values, objective=self._settings.objective
+        )
         self._records[number] = TrialRecord(number=number, proposal=chosen)
         self._save()
         start = TrialStart(
@@ -224,12 +214,12 @@ class Scheduler:
                 else:
                     self._give_up(running, reason)
 
-    def _stop_if_poor(self, running: _Running) -> None:
+    def _stop_if_poor(self, running: RunningTrial) -> None:
         last = running.job.first_epoch + running.job.experiment.training.epochs
         if self._settings.stop != "median" or max(running.epochs) >= last:
             return
         verdict = median_verdict(
-            self._scores(running),
+            running.scores(),
             {
                 result.number: result.scores
                 for result in self.results()
@@ -240,13 +230,10 @@ class Scheduler:
         if verdict is not None:
             self._end(running, error=None, stopped_early=verdict)
 
-    def _scores(self, running: _Running) -> list[float]:
-        return [metrics[self._settings.objective] for _, metrics in sorted(running.epochs.items())]
-
     def _end(
-        self, running: _Running, *, error: str | None, stopped_early: str | None = None
+        self, running: RunningTrial, *, error: str | None, stopped_early: str | None = None
     ) -> None:
-        objective, scores = self._settings.objective, self._scores(running)
+        objective, scores = self._settings.objective, running.scores()
         best = first_best(scores, maximize=self._maximize)
         if error is None and best is None:
             error = f"{objective} was not a number in any of {len(scores)} epochs"
@@ -282,29 +269,20 @@ class Scheduler:
                 f"{last_line(error)}"
             )
 
-    def _give_up(self, running: _Running, reason: str) -> None:
+    def _give_up(self, running: RunningTrial, reason: str) -> None:
         """Leave a trial for the next call; the oracle takes it for one that still runs."""
         self._killed[running.job.number] = reason
         result = self._result(running, "killed", error=reason)
         self._let_go(running)
         self._tell_end(result)
 
-    def _let_go(self, running: _Running) -> None:
+    def _let_go(self, running: RunningTrial) -> None:
         self._executor.cancel(running.job.number)
         del self._running[running.job.number]
 
-    def _result(self, running: _Running, status: str, **outcome: Any) -> TrialResult:
-        outcome = {"score": None, "best_epoch": None, **outcome}
-        return TrialResult(
-            number=running.job.number,
-            values=running.values,
-            status=status,
-            epochs=max(running.epochs, default=running.job.first_epoch),
-            seconds=self._executor.seconds(running.job.number),
-            cpu_seconds=running.cpu_seconds,
-            scores=tuple(self._scores(running)),
-            **outcome,
-        )
+    def _result(self, running: RunningTrial, status: str, **outcome: Any) -> TrialResult:
+        seconds = self._executor.seconds(running.job.number)
+        return running.result(status, seconds=seconds, **outcome)
 
     def _tell_end(self, result: TrialResult) -> None:
         def tell() -> None:
