@@ -57,4 +57,6 @@ def make_result(
         per_class=() if evaluation is None else evaluation.per_class_rows(),
         labels=None if evaluation is None else evaluation.labels,
         predictions=None if evaluation is None else evaluation.predictions,
+        probabilities=None if evaluation is None else evaluation.probabilities,
+        losses=None if evaluation is None else evaluation.losses,
     )

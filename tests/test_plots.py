@@ -15,10 +15,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
 
 from cifar_track import plots
-from cifar_track.comparison import compare
-from cifar_track.config import CLASS_FIGURES, CifarTrackError
+from cifar_track.config import CLASS_FIGURES
 from cifar_track.plots import style
-from tests.made_up_evaluations import make_evaluation, make_result
+from tests.made_up_evaluations import make_evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -172,14 +171,6 @@ def test_few_classes_and_no_mistake() -> None:
     assert "no mistakes" in words_of(figures[2])
 
 
-def test_names_with_dollars_are_drawn_as_they_are() -> None:
-    few = make_evaluation(classes=3, superclasses=2, never_predicted=None)
-    odd = make_result("a$b$c", few)
-    figure = plots.compare_overview(odd, make_result("tune", few, run_id="other"))
-    draw(figure)
-    assert r"a\$b\$c" in "".join(words_of(figure))
-
-
 def test_learning_curves_mark_the_best_epoch() -> None:
     figure = plots.learning_curves(HISTORY)
     loss, accuracy = figure.axes
@@ -281,76 +272,6 @@ def test_searches_of_any_kind_are_drawn(trials: Sequence[dict[str, object]]) -> 
     assert_readable(figure)
     has_best = any(t["status"] == "completed" and t["score"] == t["score"] for t in trials)
     assert bool(stars_of(figure)) == has_best
-
-
-def test_two_runs_on_the_first_eleven_classes(evaluation: Evaluation) -> None:
-    a = make_result("adam_bn", make_evaluation(seed=1, strength=2.0))
-    b = make_result("tune", evaluation)
-    figure = plots.compare_bars(a, b)
-    for axes, metric in zip(figure.axes, ("precision", "recall", "f1"), strict=True):
-        first, second = axes.containers
-        assert [bar.get_height() for bar in first] == a.per_class_figure(metric)[:11].tolist()
-        assert [bar.get_height() for bar in second] == b.per_class_figure(metric)[:11].tolist()
-        assert {to_hex(bar.get_facecolor()) for bar in second} == {style.METRIC_COLOURS[metric]}
-        assert {bar.get_hatch() for bar in first} == {"////"}
-    assert_readable(figure)
-
-
-def test_two_runs_on_all_classes_go_from_gain_to_loss(evaluation: Evaluation) -> None:
-    a = make_result("adam_bn", make_evaluation(seed=1, strength=2.5))
-    b = make_result("tune", evaluation)
-    figure = plots.compare_overview(a, b)
-    gain_of = dict(
-        zip(
-            (name.replace("_", " ") for name in a.class_names),
-            b.per_class_figure("f1") - a.per_class_figure("f1"),
-            strict=True,
-        )
-    )
-    shown = [label.get_text() for axes in figure.axes for label in axes.get_yticklabels()]
-    assert sorted(shown) == sorted(gain_of)
-    gains = [gain_of[name] for name in shown]
-    assert gains == sorted(gains, reverse=True)
-    better, worse = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
-    assert f"{better} better, {worse} worse" in figure.get_suptitle()
-    assert_readable(figure)
-
-
-def test_two_runs_of_one_iteration_are_told_apart_by_id(evaluation: Evaluation) -> None:
-    a = make_result("tune", evaluation, run_id="11112222333")
-    b = make_result("tune", evaluation, run_id="44445555666")
-    assert {"tune 11112222", "tune 44445555"} <= set(words_of(plots.compare_bars(a, b)))
-
-
-def test_runs_that_cannot_be_drawn_together_are_refused(evaluation: Evaluation) -> None:
-    whole = make_result("tune", evaluation)
-    few = make_result("adam_bn", make_evaluation(classes=4, superclasses=2))
-    for draw_two in (plots.compare_bars, plots.compare_overview):
-        with pytest.raises(CifarTrackError, match="baseline-id has no per-class figures"):
-            draw_two(whole, make_result("baseline", None))
-        with pytest.raises(CifarTrackError, match="different classes"):
-            draw_two(whole, few)
-
-
-def test_accuracies_stand_beside_the_studys(evaluation: Evaluation) -> None:
-    results = [make_result("baseline", None), make_result("tune", evaluation)]
-    figure = plots.accuracy_comparison(compare(results))
-    (axes,) = figure.axes
-    shown = words_of(figure)
-    assert {"study\nbaseline 0.18", "study\nadam_bn 0.34", "study\ntune 0.46"} <= set(shown)
-    assert "no test accuracy" in shown
-    assert f"{evaluation.accuracy:.3f}" in shown
-    drawn = [x for line in axes.get_lines() for x in np.asarray(line.get_xdata()).tolist()]
-    assert evaluation.accuracy in drawn
-    assert 0.0 not in drawn  # what is missing is not drawn as 0
-    assert_readable(figure)
-
-
-def test_the_studys_figures_stay_away_from_other_images(evaluation: Evaluation) -> None:
-    result = make_result("tune", evaluation, **{"data.dataset": "procedural"})
-    figure = plots.accuracy_comparison(compare([result]))
-    assert not any("study" in text for text in words_of(figure))
-    assert_readable(figure)
 
 
 def test_drawing_needs_neither_pyplot_nor_scikit_learn() -> None:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
-from cifar_track.comparison import Comparison, Pair, RunResult, compare
+from cifar_track.comparison import (
+    Comparison,
+    Pair,
+    RunResult,
+    SearchRecord,
+    compare,
+    importances,
+    seed_groups,
+    seed_tests,
+)
 from cifar_track.report import render_report, verdict
+from cifar_track.report.sentences import notices
 from cifar_track.statistics import PairedDifference
 from tests.made_up_evaluations import make_evaluation, make_result
 
-VOID = {"meta", "img", "br"}
-PNG = b"\x89PNG\r\n\x1a\nnot really"
+VOID = {"meta", "img", "br", "input"}
 
 
 class Page(HTMLParser):
@@ -25,6 +34,8 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.tags: set[str] = set()
         self.links: list[str] = []
+        self.pictures: list[str] = []
+        self.sections: list[str] = []
         self.words = ""
         self.tables: list[list[list[str]]] = []
         self.feed(text)
@@ -32,8 +43,13 @@ class Page(HTMLParser):
         assert self.open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
         self.tags.add(tag)
-        self.links += [value or "" for name, value in attrs if name in {"src", "href"}]
+        self.links += [value for name, value in given.items() if name in {"src", "href"}]
+        if given.get("role") == "img":
+            self.pictures.append(given["aria-label"])
+        if tag == "section":
+            self.sections.append(given["id"])
         if tag not in VOID:
             self.open.append(tag)
         if tag == "table":
@@ -44,81 +60,219 @@ class Page(HTMLParser):
             self.tables[-1][-1].append("")
 
     def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
+        if tag not in VOID:
+            assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
+        if {"script", "style", "svg"} & set(self.open):
+            return
         self.words += data
         if {"td", "th"} & set(self.open):
             self.tables[-1][-1][-1] += data
+
+    def table(self, first_head: str) -> list[list[str]]:
+        """The first table whose first head is this."""
+        return next(t for t in self.tables if t[0][0].strip() == first_head)
+
+
+HISTORY = [
+    {"train_loss": 4.0, "train_accuracy": 0.1, "val_loss": 3.9, "val_accuracy": 0.15},
+    {"train_loss": 3.0, "train_accuracy": 0.3, "val_loss": 3.1, "val_accuracy": 0.31},
+]
+
+
+def search_of(trials: int) -> SearchRecord:
+    """A search whose score follows the learning rate and not the rest."""
+    random = np.random.default_rng(0)
+    rows = []
+    for number in range(trials):
+        rate, units = float(random.choice([0.1, 0.01, 0.001])), int(random.integers(100, 500))
+        rows.append(
+            {
+                "number": number,
+                "status": "completed",
+                "score": 0.3 + (0.1 if rate == 0.01 else 0.0) + 0.001 * float(random.normal()),
+                "seconds": 12.0,
+                "optimizer.learning_rate": rate,
+                "model.dense_units": units,
+                "model.kind": ("a", "b")[number % 2],
+            }
+        )
+    curves = {number: [0.1, 0.2, 0.3] for number in range(trials)}
+    return SearchRecord(objective="val_accuracy", trials=rows, curves=curves)
 
 
 @pytest.fixture(scope="module")
 def comparison() -> Comparison:
     return compare(
         [
-            make_result("baseline", make_evaluation(seed=1, strength=1.0)),
-            make_result("tune", make_evaluation(seed=3), **{"model.dense_units": "480"}),
+            replace(
+                make_result("baseline", make_evaluation(seed=1, strength=1.0)), history=HISTORY
+            ),
+            replace(
+                make_result("tune", make_evaluation(seed=3), **{"model.dense_units": "480"}),
+                history=HISTORY,
+                search=search_of(5),
+                url="http://localhost:5000/#/experiments/1/runs/tune-id",
+            ),
             make_result("resnet50", None),
         ]
     )
 
 
-def test_the_page_holds_the_runs_the_study_and_the_classes(comparison: Comparison) -> None:
-    page = Page(render_report(comparison, title="All runs"))
-    runs, settings, shared, classes = page.tables
-    assert [row[0] for row in runs[2:]] == [
-        "baselinebaseline-id",
-        "tunetune-id",
-        "resnet50resnet50-id",
+@pytest.fixture(scope="module")
+def text(comparison: Comparison) -> str:
+    images = np.random.default_rng(0).integers(0, 256, (2000, 32, 32, 3)).astype(np.uint8)
+    return render_report(comparison, test_images=images, title="All runs")
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    return Page(text)
+
+
+def test_the_sections_come_in_the_order_of_the_questions(page: Page) -> None:
+    assert page.sections == [
+        "compared",
+        "study",
+        "runs",
+        "pairs",
+        "classes",
+        "confusions",
+        "together",
+        "training",
+        "settings",
+        "search",
     ]
-    assert runs[3][-4:] == ["0.46", "0.48", "0.46", "0.45"]
-    assert set(runs[4][1:]) == {"-", "20"}
-    assert settings[1] == ["model.dense_units", "-", "480", "-"]
-    assert [row[0] for row in shared[1:]] == ["training.epochs", "data.dataset"]
-    assert len(classes) == 2 + 100
+    anchors = [link[1:] for link in page.links if link.startswith("#")]
+    assert set(page.sections) <= set(anchors) <= set(page.sections)
+    assert "tune is right on the most test images" in page.words
+
+
+def test_every_run_has_its_figures_with_intervals(page: Page, comparison: Comparison) -> None:
+    heads, *rows = page.table("run")
+    assert [row[0].split()[0] for row in rows] == list(comparison.labels)
+    accuracy = rows[1][heads.index("test accuracy")].split()
+    metrics = comparison.results[1].metrics
+    low, high = metrics["test_accuracy_low"], metrics["test_accuracy_high"]
+    assert accuracy == [f"{metrics['test_accuracy']:.3f}", f"{low:.3f}–{high:.3f}"]
+    for head in ("F1", "log loss", "calibration error", "superclass"):
+        assert "–" in rows[1][heads.index(head)], head
+    assert rows[1][heads.index("the study")] == "0.46"
+    assert [cell.strip() for cell in rows[2][1:-2]] == ["-"] * (len(heads) - 3)
+    assert "http://localhost:5000/#/experiments/1/runs/tune-id" in page.links
+
+
+def test_every_class_and_superclass_has_its_row(page: Page) -> None:
+    with_classes = [table for table in page.tables if table[0][0].strip() == "class"]
+    assert [len(table) for table in with_classes] == [1 + 100, 2 + 100]
     # The unfinished run has no columns of figures, rather than columns of nothing.
-    assert len(classes[2]) == 2 + 2 * 3
-    assert "All runs" in page.words
+    assert len(with_classes[1][2]) == 2 + 2 * 3
+    assert len(page.table("superclass")) == 1 + 20
 
 
-def test_the_page_needs_nothing_beside_itself(comparison: Comparison) -> None:
-    page = Page(render_report(comparison, figures={"Accuracy": PNG, "Bars": PNG}))
-    encoded = "data:image/png;base64," + base64.b64encode(PNG).decode()
-    assert page.links == [encoded, encoded]
-    assert not page.tags & {"script", "link", "iframe", "object", "embed"}
-    text = render_report(comparison)
-    assert "http:" not in text
-    assert "https:" not in text
-    assert "url(" not in text
-    assert "prefers-color-scheme: dark" in text
+def test_settings_that_differ_and_only_those(page: Page) -> None:
+    differing, shared = [table for table in page.tables if table[0][0].strip() == "setting"]
+    assert differing[1] == ["model.dense_units", "-", "480", "-"]
+    assert [row[0] for row in shared[1:]] == ["training.epochs", "data.dataset"]
+    assert "baseline and tune differ in model.dense_units alone." in page.words
+
+
+def test_a_few_trials_can_not_tell_what_mattered(page: Page) -> None:
+    assert "5 trials can't tell which of 3 hyperparameters mattered" in page.words
+    assert len(page.table("trial")) == 1 + 5
+
+
+def test_many_trials_tell_what_mattered_and_how_surely() -> None:
+    found = importances(search_of(60))
+    assert found.each[0].name == "optimizer.learning_rate"
+    assert found.each[0].mean > 0.5
+    assert all(abs(entry.mean) < 0.2 for entry in found.each[1:])
+    assert found.explained is not None
+    assert found.explained > 0.8
+
+
+def test_every_chart_has_a_picture_and_words_that_say_what_it_shows(page: Page) -> None:
+    assert len(page.pictures) == 12
+    assert page.pictures[0].startswith("Test accuracy with its 95 % interval: baseline 0.")
+    assert all(len(text) > 30 for text in page.pictures)
+    assert "svg" in page.tags
+
+
+def test_the_page_needs_nothing_beside_itself(text: str, page: Page) -> None:
+    foreign = [link for link in page.links if not link.startswith(("#", "data:image/png;base64,"))]
+    assert foreign == ["http://localhost:5000/#/experiments/1/runs/tune-id"]
+    assert sum(link.startswith("data:") for link in page.links) >= 6
+    assert not page.tags & {"link", "iframe", "object", "embed"}
+    assert "University of Washington" in page.words  # the licences of what is in the page
+    assert len(text.encode()) < 2_000_000
+
+
+@pytest.mark.slow
+def test_six_runs_of_ten_thousand_images_stay_below_two_megabytes() -> None:
+    results = [
+        replace(make_result(f"run{n}", make_evaluation(seed=n, per_class=100)), history=HISTORY)
+        for n in range(6)
+    ]
+    images = np.random.default_rng(0).integers(0, 256, (10_000, 32, 32, 3)).astype(np.uint8)
+    text = render_report(compare(results), test_images=images)
+    assert len(text.encode()) < 2_000_000
 
 
 def test_every_text_of_a_user_is_escaped() -> None:
     evil = "<script>alert('\"&</script>"
     evaluation = make_evaluation(classes=3, superclasses=2, never_predicted=None)
     result = replace(
-        make_result(evil, evaluation, run_id=evil, **{evil: evil}),
+        make_result(evil, evaluation, run_id=evil, **{f"a.{evil}": evil}),
         name=evil,
         per_class=[
             {**row, "name": f"{evil}{n}", "superclass": evil}
             for n, row in enumerate(evaluation.per_class_rows())
         ],
     )
-    other = replace(result, run_id=evil + "2", iteration=evil + "b", parameters={"a": evil})
-    text = render_report(compare([result, other]), figures={evil: PNG}, title=evil)
+    other = replace(result, run_id=evil + "2", iteration=evil + "b", parameters={"a.b": evil})
+    text = render_report(compare([result, other]), title=evil, notices=[evil])
     page = Page(text)
-    assert "<script" not in text.lower()
-    assert "script" not in page.tags
+    assert "<script>alert" not in text
+    assert text.count("<script") == 3  # the specifications, the charts' library, the page's own
     assert evil in page.words
 
 
-def test_sentences_say_whether_it_was_luck(comparison: Comparison) -> None:
+def test_seeds_are_grouped_and_too_few_of_them_say_nothing() -> None:
+    def runs(iteration: str, seeds: int, **settings: str) -> list[RunResult]:
+        return [
+            make_result(
+                iteration,
+                make_evaluation(seed=10 * seed + seeds, strength=3, per_class=2),
+                run_id=f"{iteration}{seed}",
+                **{"training.seed": str(seed), **settings},
+            )
+            for seed in range(seeds)
+        ]
+
+    few = compare([*runs("a", 3), *runs("b", 2, **{"model.kind": "x"})])
+    assert few.labels == ("a seed 0", "a seed 1", "a seed 2", "b seed 0", "b seed 1")
+    groups = seed_groups(few.results, few.labels)
+    assert [(g.name, g.seeds) for g in groups] == [("a", ("0", "1", "2")), ("b", ("0", "1"))]
+    accuracies = [result.metrics["test_accuracy"] for result in few.results[:3]]
+    assert groups[0].mean == pytest.approx(np.mean(accuracies))
+    assert groups[0].deviation == pytest.approx(np.std(accuracies, ddof=1))
+    words = Page(render_report(few)).words
+    assert "b (2) and a (3): too few seeds to say." in words
+    enough = compare([*runs("a", 5), *runs("b", 6, **{"model.kind": "x"})])
+    (test,) = seed_tests(seed_groups(enough.results, enough.labels))
+    assert test.difference is not None
+    # A run that differs in something else is not of the group.
+    odd = make_result("a", make_evaluation(), **{"training.seed": "9", "model.kind": "y"})
+    assert len(seed_groups([*enough.results, odd], [*enough.labels, "odd"])) == 3
+
+
+def test_sentences_say_whether_it_was_luck(comparison: Comparison, page: Page) -> None:
     sentences = [verdict(pair) for pair in comparison.pairs]
     assert sentences[0].startswith("tune is right on ")
     assert "percentage points more of the 2,000 test images than baseline" in sentences[0]
     assert sentences[0].endswith("more than luck (p < 0.001).")
     assert sentences[1] == "resnet50 and baseline were not tested: resnet50 has no predictions."
-    page = Page(render_report(comparison))
     assert all(sentence in page.words for sentence in sentences)
 
 
@@ -134,7 +288,16 @@ def test_a_sentence_names_first_who_is_ahead() -> None:
         high=0.018,
         p_value=0.534,
     )
-    pair = Pair(first="a", second="b", test=test, adjusted_p_value=0.534, missing="")
+    pair = Pair(
+        first="a",
+        second="b",
+        test=test,
+        adjusted_p_value=0.534,
+        missing="",
+        low=-0.038,
+        high=0.018,
+        confidence=0.95,
+    )
     assert verdict(pair) == (
         "a is right on 1.0 percentage points more of the 1,000 test images than b "
         "(95 % interval -1.8 to +3.8): no more than luck could do (p = 0.534)."
@@ -153,7 +316,7 @@ def test_what_makes_a_figure_incomparable_is_said() -> None:
     evaluation = make_evaluation(classes=4, superclasses=2)
     stand_in = make_result("tune", evaluation, **{"data.dataset": "procedural"})
     by_test = make_result("adam_bn", evaluation, **{"data.selection": "test"})
-    words = Page(render_report(compare([stand_in, by_test]))).words
+    words = " ".join(notices(compare([stand_in, by_test])))
     assert "tune: trained and tested on the procedural stand-in" in words
     assert "adam_bn: epochs and settings were chosen by the test images" in words
-    assert "chosen by the test images" not in Page(render_report(compare([stand_in]))).words
+    assert len(notices(compare([stand_in]))) == 1

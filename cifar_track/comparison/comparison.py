@@ -202,10 +202,11 @@ def compare(results: Sequence[RunResult]) -> Comparison:
 
 
 def _unique_labels(results: Sequence[RunResult]) -> tuple[str, ...]:
-    """The iteration alone where that tells the runs apart, else with the name, else the id."""
+    """The iteration alone where that tells the runs apart, else with seed, name or id."""
     choices = [
         (
             r.iteration or r.name or r.run_id,
+            f"{r.iteration} seed {r.parameters.get('training.seed', '?')}",
             f"{r.iteration} {r.name}",
             f"{r.iteration} {r.run_id[:8]}",
         )

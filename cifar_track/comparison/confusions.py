@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from cifar_track.comparison.run_result import RunResult
 
-PAIRS_OF_EACH_RUN = 6
+PAIRS_OF_EACH_RUN = 5
+MOST_PAIRS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,8 @@ def most_confused(
 ) -> list[Confusion]:
     """The most frequent confusions of every run, each once, the most frequent over all first.
 
+    Of many runs that are confused by different classes, the `MOST_PAIRS` most frequent.
+
     Args:
         results: runs with predictions on the same images.
         each: how many of every run are among them.
@@ -59,7 +62,7 @@ def most_confused(
     total = np.sum(counts, axis=0).ravel()
     support = np.bincount(labels, minlength=classes)
     found = []
-    for cell in sorted(chosen, key=lambda cell: (-total[cell], cell)):
+    for cell in sorted(chosen, key=lambda cell: (-total[cell], cell))[:MOST_PAIRS]:
         true, predicted = divmod(cell, classes)
         found.append(
             Confusion(

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 # A forest that has seen fewer scores for each hyperparameter orders them by chance.
 TRIALS_A_HYPERPARAMETER = 5
 LEAST_TRIALS = 20
-TREES = 200
-REPEATS = 30
+TREES = 50
+REPEATS = 10
 FOLDS = 5
 
 

@@ -72,6 +72,7 @@ class RunResult:
         status: how it ended, in MLflow's word.
         test_digest: what its test images are known by; None where it does not say.
         remarks: what is said of a run that is shown only because it was asked for.
+        url: the address of its page in MLflow's UI; empty where there is none.
     """
 
     run_id: str
@@ -90,6 +91,7 @@ class RunResult:
     status: str = "FINISHED"
     test_digest: str | None = None
     remarks: tuple[str, ...] = ()
+    url: str = ""
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -1,6 +1,13 @@
 """CIFAR-100 and its procedural stand-in: found, verified, split."""
 
-from cifar_track.data.dataset import ClassNames, Dataset, Images, load_dataset, stratified_indices
+from cifar_track.data.dataset import (
+    ClassNames,
+    Dataset,
+    Images,
+    load_dataset,
+    read_test_images,
+    stratified_indices,
+)
 from cifar_track.data.download import DataUnavailableError
 from cifar_track.data.original import CIFAR100, Release, find_cifar100
 from cifar_track.data.procedural import generate_images, procedural_names
@@ -18,5 +25,6 @@ __all__ = [
     "generate_images",
     "load_dataset",
     "procedural_names",
+    "read_test_images",
     "stratified_indices",
 ]

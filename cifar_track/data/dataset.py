@@ -120,6 +120,20 @@ def load_dataset(
     return _load_cifar100(settings, folder, release=release)
 
 
+def read_test_images(settings: Data, *, release: Release = CIFAR100) -> Images | None:
+    """The test images of an experiment, where they are at hand without fetching anything.
+
+    Raises:
+        CifarTrackError: a file is damaged, or `CIFAR100_DIR` names a place without them.
+    """
+    if settings.dataset == "procedural":
+        return _generate_test(settings)
+    found = find_cifar100(release=release)
+    if found is None or not found.is_dir():
+        return None
+    return _read_test(settings, found, release=release)
+
+
 def stratified_indices(
     labels: np.ndarray,
     per_class: Sequence[int],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,10 +22,13 @@ from cifar_track.tracking.claim import PARAMETER
 from cifar_track.tracking.relocation import missing_files
 
 if TYPE_CHECKING:
-    from cifar_track.comparison import RunResult
+    from cifar_track.comparison import RunResult, SearchRecord
 
 
 _PAGE = 1000
+EPOCH_METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+# Each is a question to the store.
+MOST_CURVES = 100
 
 FINISHED_ITERATIONS = f"attributes.status = 'FINISHED' AND tags.`{tag.KIND}` = 'iteration'"
 
@@ -106,7 +110,7 @@ def load_result(run_id: str, *, remarks: tuple[str, ...] = ()) -> RunResult:
                 f"run {run_id} ({run.info.run_name}) holds no evaluation; {reason}"
             ) from error
         per_class = _read_per_class(path / "per_class.csv")
-        labels, predictions = _read_predictions(path / "predictions.npz")
+        arrays = _read_predictions(path / "predictions.npz")
     return RunResult(
         run_id=run_id,
         name=run.info.run_name,
@@ -115,10 +119,13 @@ def load_result(run_id: str, *, remarks: tuple[str, ...] = ()) -> RunResult:
         parameters={k: v for k, v in run.data.params.items() if not k.startswith(PARAMETER)},
         metrics=dict(run.data.metrics),
         per_class=per_class,
-        labels=labels,
-        predictions=predictions,
         test_digest=run.data.tags.get(tag.TEST_DIGEST),
         remarks=remarks,
+        **arrays,
+        history=_read_history(run),
+        search=_read_search(run),
+        status=run.info.status,
+        url=store.run_url(run.info.run_id, run.info.experiment_id),
     )
 
 
@@ -180,8 +187,52 @@ def _read_per_class(path: Path) -> list[dict[str, Any]]:
         ]
 
 
-def _read_predictions(path: Path) -> tuple[Any, Any]:
+def _read_predictions(path: Path) -> dict[str, Any]:
+    """The arrays that a run logged of its test images, as far as it did, by their names."""
     if not path.is_file():
-        return None, None
+        return {}
+    names = ("labels", "predictions", "probabilities", "losses", "seen")
     with np.load(path, allow_pickle=False) as arrays:
-        return arrays["labels"], arrays["predictions"]
+        return {name: arrays[name] for name in names if name in arrays}
+
+
+def _read_history(run: mlflow.entities.Run) -> list[dict[str, float]]:
+    """The metrics of each epoch from 1 on."""
+    epochs: dict[int, dict[str, float]] = {}
+    for name in EPOCH_METRICS:
+        if name in run.data.metrics:
+            for point in store.client().get_metric_history(run.info.run_id, name):
+                epochs.setdefault(point.step, {})[name] = point.value
+    return [epochs[step] for step in sorted(epochs) if step > 0]
+
+
+def _read_search(run: mlflow.entities.Run) -> SearchRecord | None:
+    """What the run's search tried; None where it did not search."""
+    from cifar_track.comparison import SearchRecord
+
+    if tag.BEST_TRIAL not in run.data.tags:
+        return None
+    client = store.client()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            path = client.download_artifacts(run.info.run_id, "search/trials.json", folder)
+        except (MlflowException, OSError):
+            return None
+        table = json.loads(Path(path).read_text(encoding="utf-8"))
+    children = search_runs(
+        [run.info.experiment_id],
+        f"tags.`{tag.MLFLOW_PARENT}` = '{run.info.run_id}' AND tags.`{tag.KIND}` = 'trial'",
+        limit=MOST_CURVES,
+    )
+    return SearchRecord(
+        objective=run.data.params.get("search.objective", "val_accuracy"),
+        trials=[dict(zip(table["columns"], row, strict=True)) for row in table["data"]],
+        curves={
+            int(child.data.tags[tag.TRIAL]): [
+                point.value
+                for point in client.get_metric_history(child.info.run_id, "val_accuracy")
+            ]
+            for child in reversed(children)
+            if "val_accuracy" in child.data.metrics
+        },
+    )

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection, Mapping, Sequence
-from itertools import combinations, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cifar_track import folders, plots, report, tracking
+import numpy as np
+
+from cifar_track import folders, report, tracking
 from cifar_track.comparison import Comparison, RunResult, compare, summary_table
-from cifar_track.config import CifarTrackError
+from cifar_track.config import CifarTrackError, Data
+from cifar_track.data import read_test_images
 from cifar_track.tracking import tag
 from cifar_track.workflow.terminal import tell
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-# Each pair is two figures of a megabyte; past this many runs only neighbours are drawn.
-MOST_RUNS_IN_PAIRS = 5
-FIGURE_DPI = 110
+    from numpy.typing import NDArray
 
 
 def compare_runs(
@@ -52,10 +49,10 @@ def compare_runs(
     comparison = compare(
         [tracking.load_result(run_id, remarks=remarks.get(run_id, ())) for run_id in run_ids]
     )
-    drawn = _figures(comparison)
-    images = {name: _as_png(figure) for name, figure in drawn.items()}
     pages = {
-        "comparison.html": report.render_report(comparison, figures=images),
+        "comparison.html": report.render_report(
+            comparison, test_images=_test_images(comparison.results)
+        ),
         "summary.md": summary_table(comparison) + "\n",
     }
     tables = {
@@ -75,12 +72,10 @@ def compare_runs(
         for name, rows in tables.items():
             if rows:
                 run.log_rows(rows, f"comparison/{name}")
-        for name, figure in drawn.items():
-            run.log_figure(figure, f"figures/{name}.png")
         url = tracking.compare_url(run_ids, [run.experiment_id])
         run.set_tags({tag.MLFLOW_NOTE: f"{pages['summary.md']}\n[Compare these runs]({url})"})
     if output is not None:
-        _write_copy(output, pages, images)
+        _write_copy(output, pages)
     tell(pages["summary.md"])
     tell(f"comparison: {tracking.run_url(run.id, run.experiment_id)}")
     if output is not None:
@@ -124,35 +119,27 @@ def _choose(
     return run_ids, remarks, tracking.dataset_of(runs)
 
 
-def _figures(comparison: Comparison) -> Mapping[str, Figure]:
-    figures = {"accuracy": plots.accuracy_comparison(comparison)}
-    measured = [result for result in comparison.results if result.per_class]
-    for a, b in _pairs(measured):
-        names = f"{_file_name(a)}-{_file_name(b)}"
-        figures[f"{names}-first-11"] = plots.compare_bars(a, b)
-        figures[f"{names}-all"] = plots.compare_overview(a, b)
-    return figures
+def _test_images(results: Sequence[RunResult]) -> NDArray[np.uint8] | None:
+    """The images that the runs were tested on, where they are at hand on this machine."""
+    tested = [result for result in results if result.labels is not None]
+    if not tested:
+        return None
+    parameters = tested[0].parameters
+    try:
+        settings = Data(
+            dataset=parameters["data.dataset"],
+            test_per_class=int(parameters["data.test_per_class"]),
+            split_seed=int(parameters["data.split_seed"]),
+        )
+        found = read_test_images(settings)
+    except (CifarTrackError, KeyError, ValueError):  # the page does without
+        return None
+    if found is None or not np.array_equal(found.labels, np.asarray(tested[0].labels)):
+        return None
+    return found.images
 
 
-def _pairs(results: Sequence[RunResult]) -> list[tuple[RunResult, RunResult]]:
-    if len(results) <= MOST_RUNS_IN_PAIRS:
-        return list(combinations(results, 2))
-    return list(pairwise(results))
-
-
-def _file_name(result: RunResult) -> str:
-    return folders.file_name(f"{result.iteration}-{result.run_id[:8]}")
-
-
-def _as_png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=FIGURE_DPI)
-    return buffer.getvalue()
-
-
-def _write_copy(output: Path, pages: Mapping[str, str], images: Mapping[str, bytes]) -> None:
+def _write_copy(output: Path, pages: Mapping[str, str]) -> None:
     output.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():
         (output / name).write_text(text, encoding="utf-8")
-    for name, image in images.items():
-        (output / f"{name}.png").write_bytes(image)

@@ -1,0 +1,113 @@
+"""What all charts share: their look, and a specification with its static picture and its words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import altair as alt
+import vl_convert
+
+Rows: TypeAlias = Sequence[Mapping[str, Any]]
+
+# Named by the page's style sheet, so that one specification is drawn light and dark.
+INK, FAINT, RULE, PAPER = "var(--ink)", "var(--faint)", "var(--rule)", "var(--paper)"
+MORE_THAN_LUCK, MAYBE_LUCK, BEST = "var(--yes)", "var(--no)", "var(--best)"
+RUN_COLOURS = 10
+RUN_SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+
+WIDTH = 420
+_FONT = "system-ui, 'Segoe UI', Roboto, sans-serif"
+_CONFIG: Mapping[str, Any] = {
+    "background": None,
+    "font": _FONT,
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": INK,
+        "titleColor": INK,
+        "gridColor": RULE,
+        "domainColor": FAINT,
+        "tickColor": FAINT,
+        "labelFontSize": 11,
+        "titleFontSize": 11,
+        "titleFontWeight": "normal",
+        "labelLimit": 250,
+    },
+    "legend": {
+        "labelColor": INK,
+        "titleColor": INK,
+        "labelFontSize": 11,
+        "orient": "bottom",
+        "columns": 2,
+        "labelLimit": 180,
+        "title": None,
+    },
+    "header": {"labelColor": INK, "titleColor": INK},
+    "title": {"color": INK, "fontSize": 12, "anchor": "start", "fontWeight": 600},
+    "text": {"color": INK, "fontSize": 11},
+    # A chart has one text that says what it shows, and tables beside it with every number.
+    "aria": False,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """A chart of the page.
+
+    Attributes:
+        name: its identifier on the page.
+        chart: what Altair made.
+        alt: what the picture shows, for those who don't see it.
+        caption: what to read off it.
+        control: the name of the signal that a choice on the page sets; empty if there is none.
+    """
+
+    name: str
+    chart: alt.TopLevelMixin = field(repr=False)
+    alt: str
+    caption: str
+    control: str = ""
+
+    @cached_property
+    def specification(self) -> dict[str, Any]:
+        """The Vega-Lite specification, ready to be written as JSON."""
+        specification: dict[str, Any] = self.chart.to_dict(validate=False)
+        return {**specification, "config": dict(_CONFIG)}
+
+    @cached_property
+    def svg(self) -> str:
+        """A static picture of the same specification, in the colours of the page."""
+        drawn = vl_convert.vegalite_to_svg(self.specification)
+        # A hundredth of a pixel is enough; the rest is a fifth of the picture.
+        drawn = re.sub(r"(\.\d\d)\d+", r"\1", drawn)
+        # Several pictures stand in one page, and each counts its clips from 0.
+        return re.sub(r'(id="|url\(#)', rf"\g<1>{self.name}-", drawn)
+
+
+def data(rows: Rows) -> alt.InlineData:
+    """Rows as they stand in the specification."""
+    return alt.InlineData(values=list(rows))
+
+
+def run_scale(labels: Sequence[str]) -> alt.Scale:
+    """A colour for each run, the same in every chart."""
+    return alt.Scale(
+        domain=list(labels),
+        range=[f"var(--run-{number % RUN_COLOURS})" for number in range(len(labels))],
+    )
+
+
+def shape_scale(labels: Sequence[str]) -> alt.Scale:
+    """A shape for each run, so that colour is not all that tells them apart."""
+    return alt.Scale(
+        domain=list(labels),
+        range=[RUN_SHAPES[number % len(RUN_SHAPES)] for number in range(len(labels))],
+    )
+
+
+def zooming() -> alt.Parameter:
+    """Drag to move, shift and wheel to zoom, double click to reset; the wheel alone scrolls."""
+    return alt.selection_interval(bind="scales", zoom="wheel![event.shiftKey]")

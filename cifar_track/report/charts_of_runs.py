@@ -1,0 +1,310 @@
+"""Charts of the runs as a whole: accuracy, the study's bars, pairs, seeds, training and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import altair as alt
+
+from cifar_track.config import CLASS_FIGURES, FIRST_CLASSES
+from cifar_track.report.chart import (
+    FAINT,
+    INK,
+    MAYBE_LUCK,
+    MORE_THAN_LUCK,
+    WIDTH,
+    Chart,
+    data,
+    run_scale,
+    shape_scale,
+    zooming,
+)
+
+if TYPE_CHECKING:
+    from cifar_track.comparison import Comparison, Number, Pair, RunResult, SeedGroup
+
+MOST_PAIRS_DRAWN = 30
+
+
+def accuracy_chart(comparison: Comparison, numbers: Sequence[Number | None]) -> Chart:
+    """Test accuracy of every run with its interval, and the study's own figure beside it."""
+    rows = [
+        {
+            "run": label,
+            "accuracy": number.value,
+            "low": number.low,
+            "high": number.high,
+            "study": result.study.get("accuracy"),
+        }
+        for label, result, number in zip(
+            comparison.labels, comparison.results, numbers, strict=True
+        )
+        if number is not None
+    ]
+    highest = max((number.high or number.value for number in numbers if number), default=0.1)
+    base = alt.Chart(data(rows)).encode(y=alt.Y("run:N", sort=None, title=None))
+    colour = alt.Color("run:N", scale=run_scale(comparison.labels), legend=None)
+    x = alt.X(
+        "accuracy:Q",
+        title="test accuracy, 95 % interval",
+        scale=alt.Scale(domain=[0, min(1.0, max(1.12 * highest, 0.5))]),
+    )
+    layers = [
+        base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q"), x2="high:Q", color=colour),
+        base.mark_point(filled=True, size=90, opacity=1).encode(
+            x=x,
+            color=colour,
+            tooltip=[
+                alt.Tooltip("run:N"),
+                alt.Tooltip("accuracy:Q", format=".4f"),
+                alt.Tooltip("low:Q", format=".4f"),
+                alt.Tooltip("high:Q", format=".4f"),
+            ],
+        ),
+        base.mark_text(align="left", dx=8, fontWeight=600).encode(
+            x=alt.X("high:Q"), text=alt.Text("accuracy:Q", format=".3f")
+        ),
+    ]
+    caption = "A dot is a run's share of test images it is right about; the line its 95 % interval."
+    if any(row["study"] is not None for row in rows):
+        layers.append(
+            base.transform_filter("isValid(datum.study)")
+            .mark_tick(color=INK, thickness=2.5, size=20)
+            .encode(x="study:Q", tooltip=[alt.Tooltip("study:Q", title="the study")])
+        )
+        caption += " The upright stroke is the study's own figure for that iteration."
+    return Chart(
+        name="accuracy",
+        chart=alt.layer(*layers).properties(width=WIDTH, height=alt.Step(34)),
+        alt="Test accuracy with its 95 % interval: "
+        + "; ".join(f"{row['run']} {row['accuracy']:.3f}" for row in rows),
+        caption=caption,
+    )
+
+
+def study_chart(name: str, label: str, result: RunResult) -> Chart:
+    """Precision, recall and F1 of the first classes as the study draws them."""
+    first = result.per_class[:FIRST_CLASSES]
+    columns = {figure.name: result.per_class_figure(figure.name) for figure in CLASS_FIGURES}
+    rows = [
+        {
+            "class": str(row["name"]).replace("_", " "),
+            "figure": figure.label,
+            "value": round(float(columns[figure.name][number]), 4),
+        }
+        for number, row in enumerate(first)
+        for figure in CLASS_FIGURES
+    ]
+    scale = alt.Scale(
+        domain=[figure.label for figure in CLASS_FIGURES],
+        range=[f"var(--{figure.name})" for figure in CLASS_FIGURES],
+    )
+    chart = (
+        alt.Chart(data(rows), title=label)
+        .mark_bar()
+        .encode(
+            x=alt.X("class:N", sort=None, title=None, axis=alt.Axis(labelAngle=-40)),
+            xOffset=alt.XOffset("figure:N", sort=None),
+            y=alt.Y("value:Q", title=None, scale=alt.Scale(domain=[0, 1])),
+            color=alt.Color("figure:N", scale=scale, sort=None, legend=alt.Legend(columns=3)),
+            tooltip=["class:N", "figure:N", alt.Tooltip("value:Q", format=".3f")],
+        )
+        .properties(width=WIDTH, height=150)
+    )
+    return Chart(
+        name=name,
+        chart=chart,
+        alt=f"Precision, recall and F1 of {label} on the first {len(first)} classes: "
+        + "; ".join(f"{row['class']} F1 {row['value']:.2f}" for row in rows[2::3]),
+        caption="",
+    )
+
+
+def pairs_chart(pairs: Sequence[Pair]) -> Chart:
+    """The difference in accuracy of every two runs, with the interval that fits the verdict."""
+    tested = [pair for pair in pairs if pair.test is not None]
+    shown = sorted(tested, key=lambda pair: -abs(pair.test.difference if pair.test else 0))
+    rows = [
+        {
+            "pair": f"{pair.second} − {pair.first}",
+            "difference": 100 * pair.test.difference,
+            "low": 100 * (pair.low or 0.0),
+            "high": 100 * (pair.high or 0.0),
+            "verdict": "more than luck" if pair.differs else "could be luck",
+        }
+        for pair in shown[:MOST_PAIRS_DRAWN]
+        if pair.test is not None
+    ]
+    verdicts = ["more than luck", "could be luck"]
+    base = alt.Chart(data(rows)).encode(y=alt.Y("pair:N", sort=None, title=None))
+    colour = alt.Color(
+        "verdict:N", scale=alt.Scale(domain=verdicts, range=[MORE_THAN_LUCK, MAYBE_LUCK])
+    )
+    x = alt.X("difference:Q", title="percentage points of the test images")
+    zero = alt.Chart(data([{"zero": 0}])).mark_rule(color=FAINT, strokeDash=[4, 3])
+    chart = alt.layer(
+        zero.encode(x="zero:Q"),
+        base.mark_rule(strokeWidth=2.5).encode(x=alt.X("low:Q"), x2="high:Q", color=colour),
+        base.mark_point(size=80, filled=True, opacity=1).encode(
+            x=x,
+            color=colour,
+            shape=alt.Shape(
+                "verdict:N", scale=alt.Scale(domain=verdicts, range=["circle", "diamond"])
+            ),
+            tooltip=[
+                "pair:N",
+                alt.Tooltip("difference:Q", format="+.2f"),
+                alt.Tooltip("low:Q", format="+.2f"),
+                alt.Tooltip("high:Q", format="+.2f"),
+                "verdict:N",
+            ],
+        ),
+    ).properties(width=WIDTH, height=alt.Step(26))
+    left_out = len(tested) - len(rows)
+    return Chart(
+        name="pairs",
+        chart=chart,
+        alt="Difference in test accuracy of every two runs, in percentage points: "
+        + "; ".join(f"{row['pair']} {row['difference']:+.1f}, {row['verdict']}" for row in rows),
+        caption="Second run less first, with its interval adjusted for the number of pairs."
+        + (f" The {left_out} smallest differences are in the table alone." if left_out else ""),
+    )
+
+
+def seeds_chart(groups: Sequence[SeedGroup]) -> Chart:
+    """Each seed's accuracy as a dot, with the group's mean and deviation."""
+    dots = [
+        {"group": group.name, "seed": seed, "accuracy": accuracy}
+        for group in groups
+        for seed, accuracy in zip(group.seeds, group.accuracies, strict=True)
+    ]
+    means = [
+        {
+            "group": group.name,
+            "mean": group.mean,
+            "low": group.mean - (group.deviation or 0),
+            "high": group.mean + (group.deviation or 0),
+        }
+        for group in groups
+    ]
+    y = alt.Y("group:N", sort=None, title=None)
+    base = alt.Chart(data(means)).encode(y=y)
+    chart = alt.layer(
+        base.mark_rule(color=FAINT, strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q"),
+        base.mark_tick(color=INK, thickness=2.5, size=22).encode(
+            x="mean:Q", tooltip=["group:N", alt.Tooltip("mean:Q", format=".4f")]
+        ),
+        alt.Chart(data(dots))
+        .mark_point(size=70, strokeWidth=2, color="var(--run-0)", opacity=1)
+        .encode(
+            y=y,
+            x=alt.X("accuracy:Q", title="test accuracy of each seed", scale=alt.Scale(zero=False)),
+            tooltip=["group:N", "seed:N", alt.Tooltip("accuracy:Q", format=".4f")],
+        ),
+    ).properties(width=WIDTH, height=alt.Step(34))
+    return Chart(
+        name="seeds",
+        chart=chart,
+        alt="Test accuracy of each seed by group: "
+        + "; ".join(f"{g.name} mean {g.mean:.3f} of {len(g.accuracies)}" for g in groups),
+        caption="A ring is one seed; the stroke the mean, the line one standard deviation "
+        "either way.",
+    )
+
+
+def curve_charts(comparison: Comparison) -> list[Chart]:
+    """Accuracy and loss by epoch, the runs laid over each other."""
+    charts = []
+    for metric in ("accuracy", "loss"):
+        rows = [
+            {"run": label, "epoch": epoch, "images": images, "value": round(values[key], 5)}
+            for label, result in zip(comparison.labels, comparison.results, strict=True)
+            for epoch, values in enumerate(result.history, start=1)
+            for images, key in (("validation", f"val_{metric}"), ("training", f"train_{metric}"))
+            if key in values
+        ]
+        if not rows:
+            continue
+        chosen = alt.selection_point(fields=["run"], bind="legend")
+        longest = max(int(str(row["epoch"])) for row in rows)
+        line = (
+            alt.Chart(data(rows))
+            .mark_line(point=alt.OverlayMarkDef(size=28) if longest <= 30 else False)
+            .encode(
+                x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1, format="d")),
+                y=alt.Y("value:Q", title=metric, scale=alt.Scale(zero=metric == "accuracy")),
+                color=alt.Color("run:N", scale=run_scale(comparison.labels), sort=None),
+                strokeDash=alt.StrokeDash(
+                    "images:N",
+                    scale=alt.Scale(domain=["validation", "training"], range=[[1, 0], [3, 3]]),
+                ),
+                opacity=alt.condition(chosen, alt.value(1), alt.value(0.15)),
+                tooltip=["run:N", "epoch:Q", "images:N", alt.Tooltip("value:Q", format=".4f")],
+            )
+            .add_params(chosen, zooming())
+            .properties(width=WIDTH, height=230)
+        )
+        last = [
+            f"{label} {result.history[-1][f'val_{metric}']:.3f}"
+            for label, result in zip(comparison.labels, comparison.results, strict=True)
+            if result.history and f"val_{metric}" in result.history[-1]
+        ]
+        charts.append(
+            Chart(
+                name=f"curves-{metric}",
+                chart=line,
+                alt=f"{metric.capitalize()} by epoch of each run; validation at the end: "
+                + "; ".join(last),
+                caption="Solid: validation. Dashed: training images, as they were trained on. A "
+                "click on a run's name in the legend shows it alone.",
+            )
+        )
+    return charts
+
+
+def cost_chart(comparison: Comparison) -> Chart | None:
+    """Accuracy against the processor time of the fit."""
+    rows = [
+        {
+            "run": label,
+            "seconds": result.metric("fit_cpu_seconds") or result.metric("fit_seconds"),
+            "accuracy": result.metric("test_accuracy"),
+            "parameters": result.metric("parameters"),
+        }
+        for label, result in zip(comparison.labels, comparison.results, strict=True)
+        if result.metric("test_accuracy") is not None
+        and (result.metric("fit_cpu_seconds") or result.metric("fit_seconds"))
+    ]
+    if not rows:
+        return None
+    chart = (
+        alt.Chart(data(rows))
+        .mark_point(size=110, filled=True, opacity=1)
+        .encode(
+            x=alt.X(
+                "seconds:Q",
+                title="CPU seconds of the fit (logarithmic)",
+                scale=alt.Scale(type="log", padding=24),
+                axis=alt.Axis(tickCount=5, format=",d"),
+            ),
+            y=alt.Y("accuracy:Q", title="test accuracy", scale=alt.Scale(zero=False, padding=14)),
+            color=alt.Color("run:N", scale=run_scale(comparison.labels), sort=None),
+            shape=alt.Shape("run:N", scale=shape_scale(comparison.labels), sort=None),
+            tooltip=[
+                "run:N",
+                alt.Tooltip("seconds:Q", format=",.0f"),
+                alt.Tooltip("accuracy:Q", format=".4f"),
+                alt.Tooltip("parameters:Q", format=",d"),
+            ],
+        )
+        .add_params(zooming())
+        .properties(width=WIDTH, height=230)
+    )
+    return Chart(
+        name="cost",
+        chart=chart,
+        alt="Test accuracy against CPU seconds of the fit: "
+        + "; ".join(f"{r['run']} {r['accuracy']:.3f} in {r['seconds']:,.0f} s" for r in rows),
+        caption="Up is better, left is cheaper. A search's trials are not in its refit's time.",
+    )

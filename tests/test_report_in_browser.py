@@ -1,0 +1,215 @@
+"""The page in a real browser: alive, sorted, filtered, narrow, dark, printed, without scripts."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from cifar_track.comparison import compare
+from cifar_track.report import render_report
+from tests.made_up_evaluations import make_evaluation, make_result
+from tests.test_report import HISTORY, search_of
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+    from playwright.sync_api import Page as Tab
+
+pytestmark = pytest.mark.slow
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+# fmt: off
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--no-first-run",
+]
+# fmt: on
+RUNS = ("baseline", "adam_bn", "tune", "lighter")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    results = [
+        replace(
+            make_result(
+                name,
+                make_evaluation(seed=n, strength=2 + 0.5 * n, never_predicted=None),
+                **{"training.seed": "0", "model.depth": str(n)},
+            ),
+            history=HISTORY,
+            search=search_of(40) if name == "tune" else None,
+            url=f"http://localhost:5000/#/experiments/1/runs/{n}",
+        )
+        for n, name in enumerate(RUNS)
+    ]
+    second = replace(
+        make_result(
+            "baseline", make_evaluation(seed=9, strength=2), run_id="second",
+            **{"training.seed": "1", "model.depth": "0"},
+        )
+    )  # fmt: skip
+    images = np.random.default_rng(0).integers(0, 256, (2000, 32, 32, 3)).astype(np.uint8)
+    path = tmp_path_factory.mktemp("page") / "comparison.html"
+    path.write_text(render_report(compare([*results, second]), test_images=images), "utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    with sync_api.sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """axe-core's script, from npm."""
+    folder = tmp_path_factory.mktemp("axe")
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm, which brings axe-core, is not installed")
+    done = subprocess.run(
+        [npm, "pack", "--silent", "axe-core@4"],
+        check=False,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    archives = list(folder.glob("axe-core-*.tgz"))
+    if done.returncode or not archives:
+        pytest.skip(f"axe-core could not be fetched from npm: {done.stderr.strip()[:200]}")
+    with tarfile.open(archives[0]) as archive:
+        script = archive.extractfile("package/axe.min.js")
+        assert script is not None
+        return script.read().decode()
+
+
+def open_page(browser: Browser, address: str, *, width: int = 1400, **options: Any) -> Tab:
+    """The page with every chart alive, and no error on the way."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+    tab = context.new_page()
+    faults: list[str] = []
+    tab.on("pageerror", lambda error: faults.append(str(error)))
+    tab.on("console", lambda m: faults.append(m.text) if m.type in ("error", "warning") else None)
+    tab.on(
+        "request", lambda r: None if r.url.startswith(("file:", "data:")) else faults.append(r.url)
+    )
+    tab.goto(address)
+    if options.get("java_script_enabled", True):
+        for figure in tab.locator("figure.chart").all():
+            figure.scroll_into_view_if_needed()
+            figure.locator(".vega-embed svg").first.wait_for(timeout=30_000)
+    assert faults == []
+    return tab
+
+
+def column(tab: Tab, table: str, number: int) -> list[str]:
+    rows = tab.locator(f"{table} tbody tr:visible")
+    return [row.locator("th, td").nth(number).inner_text().strip() for row in rows.all()]
+
+
+def test_every_chart_comes_alive_and_answers_the_pointer(browser: Browser, address: str) -> None:
+    tab = open_page(browser, address)
+    tab.locator("#chart-accuracy").scroll_into_view_if_needed()
+    tab.locator("#chart-accuracy .mark-symbol path").first.hover()
+    tip = tab.locator("#vg-tooltip-element.visible")
+    tip.wait_for(timeout=10_000)
+    assert "0." in tip.inner_text()
+
+
+def test_tables_sort_by_a_click_and_filter_by_typing(browser: Browser, address: str) -> None:
+    tab = open_page(browser, address)
+    accuracy = tab.locator("#runs th button", has_text="test accuracy")
+    accuracy.click()
+    shown = [float(cell.split()[0]) for cell in column(tab, "#runs", 1)]
+    assert shown == sorted(shown, reverse=True)
+    accuracy.click()
+    assert [float(cell.split()[0]) for cell in column(tab, "#runs", 1)] == sorted(shown)
+    assert tab.locator("#runs th[aria-sort=ascending]").inner_text().startswith("test accuracy")
+    # Of a table with two rows of heads, the column below the second run's.
+    figures = tab.locator("#classes .table").nth(1)
+    figures.locator("th button", has_text="recall").nth(1).click()
+    cells = [row.locator("td").nth(5).inner_text() for row in figures.locator("tbody tr").all()]
+    assert [float(cell) for cell in cells] == sorted((float(c) for c in cells), reverse=True)
+    figures.locator("input").fill("Television")
+    names = figures.locator("tbody tr:visible th").all_inner_texts()
+    assert names
+    assert all("television" in name for name in names)
+
+
+def test_the_choice_of_two_runs_moves_chart_words_and_table(browser: Browser, address: str) -> None:
+    tab = open_page(browser, address)
+    chart = tab.locator("#chart-classes .mark-symbol.role-mark").first
+    before = chart.inner_html()
+    options = tab.locator("#pair-choice option").all_inner_texts()
+    assert options[0] == "lighter − tune"  # the two best first
+    tab.select_option("#pair-choice", options[-1])
+    tab.wait_for_function("!document.querySelector('.of-pair').checkVisibility()")
+    assert options[-1] in tab.locator(".of-pair:visible").inner_text()
+    assert chart.inner_html() != before
+    heads = tab.locator("#classes .table").first.locator("th[data-pair]:visible")
+    assert [text.split("\n")[0] for text in heads.all_inner_texts()] == [options[-1]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser: Browser, address: str, axe: str, scheme: Any) -> None:
+    tab = open_page(browser, address, color_scheme=scheme)
+    tab.evaluate(axe)
+    found = tab.evaluate("async () => (await axe.run()).violations")
+    serious = [
+        (one["id"], one["nodes"][0]["html"][:200], len(one["nodes"]))
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+
+
+def test_a_phone_shows_it_without_moving_sideways(browser: Browser, address: str) -> None:
+    tab = open_page(browser, address, width=390)
+    assert tab.evaluate("document.documentElement.scrollWidth") == 390
+    # The first column stays where it is while the rest of a table moves below it.
+    table = tab.locator("#runs .scroll")
+    first = table.locator("tbody th").first
+    left = first.bounding_box()
+    table.evaluate("element => { element.scrollLeft = 200 }")
+    moved = first.bounding_box()
+    assert left is not None
+    assert moved is not None
+    assert moved["x"] == left["x"]
+    for picture in tab.locator(".picture").all():
+        assert picture.evaluate("e => e.scrollWidth - e.clientWidth") <= 1
+
+
+def test_the_head_of_a_table_stays_while_its_rows_move(browser: Browser, address: str) -> None:
+    tab = open_page(browser, address)
+    table = tab.locator("#classes .scroll").first
+    head = table.locator("thead th").first
+    top = head.bounding_box()
+    table.evaluate("element => { element.scrollTop = 600 }")
+    assert head.bounding_box() == top
+
+
+def test_without_scripts_tables_and_pictures_are_there(browser: Browser, address: str) -> None:
+    tab = open_page(browser, address, java_script_enabled=False)
+    assert tab.locator("figure.chart svg").count() == tab.locator("figure.chart").count() >= 13
+    assert tab.locator("#classes tbody tr").count() >= 200
+    assert not tab.locator(".filter").first.is_visible()
+    assert not tab.locator("#pair-choice").is_visible()
+
+
+def test_it_prints(browser: Browser, address: str, tmp_path: Path) -> None:
+    tab = open_page(browser, address)
+    pdf = tab.pdf(format="A4")
+    assert pdf.startswith(b"%PDF")
+    assert pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page ") >= 4
+    tab.emulate_media(media="print")
+    assert not tab.locator("nav").is_visible()
