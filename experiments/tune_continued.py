@@ -11,10 +11,10 @@ epoch (tagged so, and `register` refuses it).
 
 Expected: nearer to the study's 0.46 than the 0.349 of `tune`.
 
-Measured: not as a whole. Of a search with seed 0 (commit c7050ed) the first two trials reached 0.364
-and 0.354 by validation after their 10 plain epochs, as much as the best of `tune` after 20. One
-network trained so by hand (64 and 96 filters of 3×3, dropout 0.1 and 0.3, 384 units; one seed) had
-0.393 of the test images right after the plain epochs and 0.451 after the others.
+Measured: not as a whole. Of a search with seed 0 (commit c7050ed) the first two trials reached
+0.364 and 0.354 by validation after their 10 plain epochs, as much as the best of `tune` after 20.
+One network trained so by hand (64 and 96 filters of 3×3, dropout 0.1 and 0.3, 384 units; one seed)
+had 0.393 of the test images right after the plain epochs and 0.451 after the others.
 """
 
 from cifar_track.config import (
