@@ -475,7 +475,7 @@ def test_a_change_killed_at_any_of_its_steps_is_finished_by_the_next_command(log
             "model_uri": uri,
             "tags": {tag.RUN_ID: run.info.run_id, "step": str(steps)},
             "alias": "champion",
-            "before": before.version,
+            "before": str(before.version),
             "champions": ["1"],
         }
         done = subprocess.run(
@@ -571,7 +571,7 @@ def test_killed_at_twenty_random_moments_one_champion_is_left_whole(log, promote
         assert process.stdout.readline() == "registering\n"
         time.sleep(wait[number])
         process.kill()
-        process.wait()
+        process.communicate()
         unfinished += tag.PENDING_CHANGE in client.get_registered_model(NAME).tags
         registry.finish_promotions()
         assert tag.PENDING_CHANGE not in client.get_registered_model(NAME).tags
@@ -592,7 +592,9 @@ def test_two_at_once_make_one_version(log):
     for number in range(20):
         name = f"at once {number}"
         pair = [promotes(run_id, name) for _ in range(2)]
-        assert [process.wait(300) for process in pair] == [0, 0]
+        for process in pair:
+            process.communicate(timeout=300)
+        assert [process.returncode for process in pair] == [0, 0]
         assert versions(name) == [1]
         assert under("champion", name).run_id == run_id
         assert mlflow.MlflowClient().get_registered_model(name).tags[tag.CHAMPIONS] == "1"

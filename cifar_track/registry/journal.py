@@ -77,7 +77,10 @@ def finish(name: str) -> str | None:
             f"delete the model's tag {tag.PENDING_CHANGE} if it never will"
         )
     version = _carry_out(client, name, change)
-    return f"{name}: finished what {place} began: version {version} is the {change.alias}"
+    now = version_under(client, name, change.alias)
+    moved = now is not None and str(now.version) == version
+    outcome = "is" if moved else "is whole, and somebody has meanwhile made another"
+    return f"{name}: finished what {place} began: version {version} {outcome} the {change.alias}"
 
 
 def finish_promotions() -> list[str]:
