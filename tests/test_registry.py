@@ -346,6 +346,19 @@ class TestGates:
             promote(images=IMAGES[:5], truth=labels[:5])
         assert versions() == []
 
+    def test_a_champion_that_would_be_refused_now_is_said_to_be_the_champion(self, log, promote):
+        log("first")
+        promote()
+        again = promote(demands=Demands(gate="none", max_megabytes=1))
+        assert (again.alias, again.is_champion) == ("challenger", True)
+        assert under("champion").version == under("challenger").version
+
+    def test_test_images_of_another_digest_are_told_in_one_line(self, log, promote):
+        (run_id,) = log("first")
+        mlflow.MlflowClient().set_tag(run_id, tag.TEST_DIGEST, "another")
+        with pytest.raises(CifarTrackError, match=r"digest .* are not those that run .*\(another"):
+            promote()
+
     def test_predictions_that_can_not_be_read_are_told_in_one_line(
         self, log, promote, predictions_file
     ):

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cifar_track.config import Demands
+    from cifar_track.registry.candidates import Choice
     from cifar_track.registry.elsewhere import Behaviour
-    from cifar_track.tracking import FinishedRun
 
 # The same kernels run in other batches than in the evaluation.
 TOLERANCE = 1e-4
@@ -160,9 +160,11 @@ def stays_within_limits(behaviour: Behaviour, demands: Demands) -> list[Gate]:
     ]
 
 
-def is_chosen(run: FinishedRun, metric: str, better: FinishedRun | None) -> Gate:
-    """How the run stands by the validation figure beside the champion's."""
-    figure = f"{metric} {run.metrics[metric]:.4f} on the validation images"
-    if better is not None:
-        figure += f", worse than the champion's {better.metrics[metric]:.4f}"
+def is_chosen(choice: Choice) -> Gate:
+    """How the run stands by the validation figure beside the champion's; it is asked before."""
+    figure = f"{choice.metric} {choice.figure:.4f} on the validation images"
+    if choice.better is not None:
+        figure += f", worse than the champion's {choice.better.metrics[choice.metric]:.4f}"
+    if choice.run not in choice.looked_at:
+        figure += ", which are others than the champion's, or of another budget"
     return Gate(name="validation", passed=True, figure=figure)

@@ -56,6 +56,7 @@ class Promotion:
         was_registered: whether the run's model had been registered before.
         choice: the run whose model it is, and how it was chosen.
         gates: what was asked of it, and what was found.
+        is_champion: whether it is the champion now; one that is refused can be it still.
     """
 
     model_name: str
@@ -65,6 +66,7 @@ class Promotion:
     was_registered: bool
     choice: Choice
     gates: tuple[Gate, ...]
+    is_champion: bool
 
     @property
     def run(self) -> FinishedRun:
@@ -233,6 +235,7 @@ def _register(
         was_registered=had is not None,
         choice=choice,
         gates=tuple(found),
+        is_champion=passed or stays,
     )
 
 

@@ -41,6 +41,11 @@ def pass_gates(
                 f"run {run.run_id} was evaluated on {len(logged.labels)} images, but the test set "
                 f"has {len(test)}; nothing was registered"
             )
+        if run.tags.get(tag.TEST_DIGEST) not in (None, test.digest):
+            raise CifarTrackError(
+                f"the test images here (digest {test.digest}) are not those that run {run.run_id} "
+                f"was evaluated on ({run.tags[tag.TEST_DIGEST]}); nothing was registered"
+            )
         folder = Path(mlflow.artifacts.download_artifacts(run.model_uri, dst_path=place))
         behaviour, error = None, ""
         try:
@@ -49,7 +54,7 @@ def pass_gates(
             )
         except FailedElsewhereError as failure:
             error = str(failure)
-        found = [gates.is_chosen(run, choice.metric, choice.better)]
+        found = [gates.is_chosen(choice)]
         found.append(gates.loads_elsewhere(behaviour, error))
         if behaviour is not None:
             found.append(gates.predicts_as_logged(behaviour.probabilities, logged, test.labels))

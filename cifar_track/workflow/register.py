@@ -62,9 +62,10 @@ def register_best(
     version = f"{promotion.model_name} version {promotion.version}"
     refusals = [gate.figure for gate in promotion.gates if not gate.passed]
     if refusals:
+        still = " still, and -P rollback=true gives that back to the one before"
         raise registry.RefusedError(
-            f"{version}, run {run.run_id}, is the {promotion.alias} and not the champion: "
-            f"{'; '.join(refusals)}"
+            f"{version}, run {run.run_id}, is refused: {'; '.join(refusals)}; it is the "
+            f"{'champion' + still if promotion.is_champion else promotion.alias}"
         )
     before = promotion.replaced_version
     tell(
