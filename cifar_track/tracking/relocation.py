@@ -76,7 +76,8 @@ def relocate(relocation: Relocation) -> None:
 def missing_files(artifact_uri: str) -> str | None:
     """What to say of a run whose files are not where the store has them; None where they are."""
     folder = local_folder(artifact_uri)
-    if folder is None or folder.is_dir():
+    # A run that logged no file has no folder, but the files of others lie beside it.
+    if folder is None or folder.is_dir() or folder.parents[1].is_dir():
         return None
     return (
         f"its files are not in {folder}, where the store has them; if the project folder was "
