@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,11 @@ def find_earlier(experiment: Experiment, data: Dataset, *, mode: str) -> Earlier
 def run_directory(run_id: str) -> Path:
     """Where a run keeps what a later command goes on with; removed once the run is finished."""
     return folders.state_directory() / "runs" / run_id
+
+
+def forget(run_id: str) -> None:
+    """Remove what a run kept to be gone on with, once it is over."""
+    shutil.rmtree(run_directory(run_id), ignore_errors=True)
 
 
 def checkpoint_of(run_id: str) -> Path:

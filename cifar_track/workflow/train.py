@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +29,7 @@ from cifar_track.workflow.resume import (
     Earlier,
     checkpoint_of,
     find_earlier,
-    run_directory,
+    forget,
     search_tags,
 )
 from cifar_track.workflow.terminal import load_tensorflow, tell
@@ -100,15 +99,21 @@ def run_experiment(
         tags |= search_tags(experiment, data)
     earlier = find_earlier(experiment, data, mode=resume)
     goes_on = earlier is not None and not earlier.takes_over
-    with tracking.start_run(
-        experiment,
-        dataset_name=data.name,
-        name=run_name or name,
-        tags=tags | (earlier.tags if earlier else {}),
-        resume_run_id=earlier.run_id if earlier and goes_on else None,
-    ) as run:
-        figures = _run_inside(run, experiment, data, model=model, workers=workers, earlier=earlier)
-    shutil.rmtree(run_directory(run.id), ignore_errors=True)
+    try:
+        with tracking.start_run(
+            experiment,
+            dataset_name=data.name,
+            name=run_name or name,
+            tags=tags | (earlier.tags if earlier else {}),
+            resume_run_id=earlier.run_id if earlier and goes_on else None,
+        ) as run:
+            figures = _run_inside(
+                run, experiment, data, model=model, workers=workers, earlier=earlier
+            )
+    except tracking.NotSentError:  # all of it is kept to be sent: there is nothing to go on with
+        forget(run.id)
+        raise
+    forget(run.id)
     tell(
         f"{name}: test accuracy {figures['test_accuracy']:.4f} "
         f"({figures['test_accuracy_low']:.4f} to {figures['test_accuracy_high']:.4f}), "
