@@ -264,6 +264,27 @@ def test_a_fit_on_growing_images_is_judged_on_whole_ones(images):
     assert len(shapes) == 2
 
 
+def test_everything_at_once_trains_and_is_judged_as_it_is_kept(images):
+    everything = {
+        "augmentation.rotation": 5.0,
+        "augmentation.trivial": True,
+        "augmentation.cutout": 8,
+        "augmentation.mixup": 0.2,
+        "augmentation.cutmix": 1.0,
+        "optimizer.weight_decay": 0.01,
+        "optimizer.clip_norm": 1.0,
+        "schedule.shape": "one_cycle",
+        "training.average": 0.5,
+        "training.epochs": 2,
+        "training.precision": "bfloat16",
+    }
+    result = fit(images, page="fast", **{**WHITENED, **everything})
+    probabilities = training.predict(result.model, images.images.astype(np.float32))
+    reached = (probabilities.argmax(1) == images.labels).mean()
+    assert reached == pytest.approx(result.best_val_accuracy, abs=0.02)  # sums in another order
+    assert np.isfinite([list(metrics.values()) for metrics in result.history]).all()
+
+
 def test_label_smoothing_is_the_losss_and_not_the_validations(images):
     heard = []
     changes = {"optimizer.learning_rate": 1e-12, "training.epochs": 1}  # weights stay as they are
