@@ -311,6 +311,8 @@ class TestMistakes:
             "register --margin 2",
             "register --name team/cifar",
             "register --rollback true --run a1",
+            "register --run=",
+            "register --metric test_accuracy",
             "export --run a1 --name b",
             "export --name team/cifar",
             "serve --port 0",

@@ -273,6 +273,29 @@ class TestChoice:
             config.registered_name("procedural", name)
 
 
+def test_the_command_tells_a_mistake_without_tensorflow(log):
+    [run_id] = log("first")
+    model = mlflow.get_run(run_id).outputs.model_outputs[0].model_id
+    mlflow.MlflowClient().delete_logged_model(model)
+    mistakes = [["--run", "feed"], ["--run", run_id], ["--metric", "none"], ["--rollback", "true"]]
+    script = (
+        "import sys; from cifar_track import cli\n"
+        f"for mistake in {mistakes}:\n"
+        "    assert cli.run(['register', '--dataset', 'procedural', *mistake]) == 2\n"
+        "    print('tensorflow' in sys.modules, file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(Path(registry.__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = done.stderr.splitlines()
+    assert [line.startswith("error: ") for line in told] == [True, False] * len(mistakes)
+    assert set(told[1::2]) == {"False"}
+
+
 class TestVersions:
     def test_the_same_run_twice_is_one_version(self, log, promote):
         log("first")
@@ -366,6 +389,28 @@ class TestGates:
         with pytest.raises(CifarTrackError, match="can't be read") as caught:
             promote()
         assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("lost", ["the store's record", "the files"])
+    def test_a_model_that_is_not_there_is_told_before_anything_is_registered(
+        self, log, promote, lost
+    ):
+        [run_id] = log("first")
+        [output] = mlflow.get_run(run_id).outputs.model_outputs
+        model = mlflow.get_logged_model(output.model_id)
+        folder = Path(model.artifact_location.removeprefix("file://"))
+        if lost == "the files":
+            folder.rename(folder.with_suffix(".away"))
+        else:
+            mlflow.MlflowClient().delete_logged_model(model.model_id)
+        try:
+            with pytest.raises(CifarTrackError, match="can't be read") as caught:
+                promote(run_id=run_id)
+        finally:
+            if lost == "the files":
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.with_suffix(".away").rename(folder)
+        assert "\n" not in str(caught.value)
+        assert mlflow.MlflowClient().search_registered_models() == []
 
     @pytest.mark.parametrize(
         ("gate", "margin", "candidate", "alias"),

@@ -48,6 +48,14 @@ def test_a_folder_or_a_name_is_taken_at_its_word(without_images, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
+def test_images_that_are_at_hand_are_not_read_to_find_them(without_images, monkeypatch, capsys):
+    for name in ("train", "test", "meta"):
+        (without_images / name).touch()  # which reading finds to be damaged
+    monkeypatch.setenv("CIFAR100_DIR", str(without_images))
+    assert study._choose_dataset("auto", None) == "cifar100"
+    assert capsys.readouterr().out == f"dataset: CIFAR-100 from {without_images}\n"
+
+
 def test_every_budget_fits_its_page_and_cuts_it_down():
     for name, budget in study.ITERATIONS.items():
         page = load_experiment(name)

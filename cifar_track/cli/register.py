@@ -7,7 +7,14 @@ from pathlib import Path
 import click
 
 from cifar_track.cli.options import DATA_DIRECTORY, DATASET
-from cifar_track.config import GATES, CifarTrackError, Demands, registered_name
+from cifar_track.config import (
+    DEFAULT_METRIC,
+    GATES,
+    CifarTrackError,
+    Demands,
+    registered_name,
+    require_chooses,
+)
 
 
 @click.command("register")
@@ -27,7 +34,7 @@ from cifar_track.config import GATES, CifarTrackError, Demands, registered_name
 @DATA_DIRECTORY
 @click.option(
     "--metric",
-    default="best_val_accuracy",
+    default=DEFAULT_METRIC,
     show_default=True,
     help="The figure of the validation images to choose by.",
 )
@@ -104,9 +111,12 @@ def register(
       mlflow run . -e register -P run=5f0c1e -P gate=better
       mlflow run . -e register -P rollback=true
     """
+    if run_id is not None and not run_id.strip():  # as of a shell's variable that is not set
+        raise CifarTrackError("--run is empty; name a run, or leave the option out for the best")
     if rollback and run_id:
         raise CifarTrackError("--rollback and --run exclude each other; give one of them")
-    registered_name(dataset, name)  # a mistake in it is told before seconds of imports
+    registered_name(dataset, name)  # a mistake in these is told before seconds of imports
+    require_chooses(metric)
     asked = Demands(**demands)  # type: ignore[arg-type]
     from cifar_track import workflow
 

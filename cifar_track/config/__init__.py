@@ -37,7 +37,13 @@ from cifar_track.config.pages import (
     parse_overrides,
     types_of_settings,
 )
-from cifar_track.config.registration import GATES, Demands, registered_name
+from cifar_track.config.registration import (
+    DEFAULT_METRIC,
+    GATES,
+    Demands,
+    registered_name,
+    require_chooses,
+)
 from cifar_track.config.settings import (
     OBJECTIVES,
     SELECTIONS,
@@ -57,6 +63,7 @@ from cifar_track.config.values import Value, typed
 __all__ = [
     "CLASS_FIGURES",
     "DATASETS",
+    "DEFAULT_METRIC",
     "EXPERIMENTS_DIRECTORY",
     "FIRST_CLASSES",
     "GATES",
@@ -101,6 +108,7 @@ __all__ = [
     "override",
     "parse_overrides",
     "registered_name",
+    "require_chooses",
     "typed",
     "types_of_settings",
 ]

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from cifar_track.config.checks import CifarTrackError, require, require_choice
 from cifar_track.config.datasets import DATASETS
+from cifar_track.config.metrics import METRICS
 
 GATES = ("better", "not_worse", "none")
+DEFAULT_METRIC = "best_val_accuracy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,3 +55,19 @@ def registered_name(dataset_name: str, given: str | None = None) -> str:
             f"such as {DATASETS[dataset_name].registered_model}"
         )
     return name
+
+
+def require_chooses(metric: str) -> None:
+    """Check that a run may be chosen by this figure, as far as its name tells.
+
+    Raises:
+        CifarTrackError: it is one of the test images, or says of no run that it is better.
+    """
+    info = METRICS.get(metric)
+    if metric.startswith("test_"):
+        raise CifarTrackError(
+            f"metric={metric} is a figure of the test images, which choose nothing here; expected "
+            f"one of the validation images, such as {DEFAULT_METRIC}"
+        )
+    if info is not None and info.better == "neither":
+        raise CifarTrackError(f"metric={metric} says of no run that it is better than another")

@@ -8,7 +8,7 @@ from cifar_track.data.dataset import (
     read_test_images,
     stratified_indices,
 )
-from cifar_track.data.download import DataUnavailableError
+from cifar_track.data.download import DataUnavailableError, ensure_cifar100
 from cifar_track.data.original import CIFAR100, Release, find_cifar100
 from cifar_track.data.procedural import generate_images, procedural_names
 from cifar_track.data.repeats import find_seen
@@ -20,6 +20,7 @@ __all__ = [
     "Dataset",
     "Images",
     "Release",
+    "ensure_cifar100",
     "find_cifar100",
     "find_seen",
     "generate_images",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -13,12 +12,7 @@ import numpy as np
 
 from cifar_track.config import CifarTrackError, Data
 from cifar_track.data import procedural
-from cifar_track.data.download import (
-    DataUnavailableError,
-    Progress,
-    download_cifar100,
-    unpack_cifar100,
-)
+from cifar_track.data.download import Progress, ensure_cifar100
 from cifar_track.data.original import (
     CIFAR100,
     Release,
@@ -27,7 +21,6 @@ from cifar_track.data.original import (
     read_images,
     read_names,
 )
-from cifar_track.folders import cache_directory
 from cifar_track.seeds import Purpose, stream
 
 # The stand-in's test images are the same in every run; the others are split_seed's.
@@ -114,7 +107,7 @@ def load_dataset(
     """
     if settings.dataset == "procedural":
         return _load_procedural(settings)
-    folder = _require_cifar100(
+    folder = ensure_cifar100(
         directory, allow_download=allow_download, on_progress=on_progress, release=release
     )
     return _load_cifar100(settings, folder, release=release)
@@ -168,31 +161,6 @@ def stratified_indices(
         for subset, end, count in zip(chosen, ends, per_class, strict=True):
             subset.append(members[end - count : end])
     return tuple(np.sort(np.concatenate(subset)) for subset in chosen)
-
-
-def _require_cifar100(
-    directory: Path | None,
-    *,
-    allow_download: bool,
-    on_progress: Progress | None,
-    release: Release,
-) -> Path:
-    found = find_cifar100(directory, release=release)
-    if found is not None and found.is_dir():
-        return found
-    try:
-        cache = cache_directory()
-    except CifarTrackError as error:
-        raise DataUnavailableError(f"{error}, or CIFAR100_DIR to a folder with the data") from error
-    if found is None and allow_download:
-        url = os.environ.get("CIFAR100_URL") or release.url
-        return download_cifar100(url, cache=cache, release=release, on_progress=on_progress)
-    if found is None:
-        raise DataUnavailableError(
-            "CIFAR-100 is not on this machine; set CIFAR100_DIR (or -P data_dir=) to a folder with"
-            " its files or to its archive, allow the download, or use -P dataset=procedural"
-        )
-    return unpack_cifar100(found, cache=cache, release=release)
 
 
 def _load_cifar100(settings: Data, folder: Path, *, release: Release) -> Dataset:

@@ -24,12 +24,15 @@ from cifar_track.addresses import shown
 from cifar_track.config import CifarTrackError
 from cifar_track.data.original import (
     ARCHIVE,
+    CIFAR100,
     FILES,
     FOLDER,
     Release,
+    find_cifar100,
     holds_files,
     require_original,
 )
+from cifar_track.folders import cache_directory
 
 Progress: TypeAlias = Callable[[int, int], None]
 
@@ -55,6 +58,43 @@ class _Busy(_Cut):
 
 class _Refused(_Cut):
     """The server is there and will say the same again."""
+
+
+def ensure_cifar100(
+    directory: Path | None = None,
+    *,
+    allow_download: bool = True,
+    on_progress: Progress | None = None,
+    release: Release = CIFAR100,
+) -> Path:
+    """The folder with CIFAR-100's files; fetched or unpacked where need be, not read yet.
+
+    Args:
+        directory: a folder or archive with CIFAR-100, before any other place.
+        allow_download: whether it may be fetched where it is not at hand.
+        on_progress: as `download_cifar100` takes it.
+        release: the hashes by which the files are known.
+
+    Raises:
+        DataUnavailableError: it is not at hand and cannot be fetched.
+        CifarTrackError: an archive is damaged, or the place that was given does not hold the data.
+    """
+    found = find_cifar100(directory, release=release)
+    if found is not None and found.is_dir():
+        return found
+    try:
+        cache = cache_directory()
+    except CifarTrackError as error:
+        raise DataUnavailableError(f"{error}, or CIFAR100_DIR to a folder with the data") from error
+    if found is None and allow_download:
+        url = os.environ.get("CIFAR100_URL") or release.url
+        return download_cifar100(url, cache=cache, release=release, on_progress=on_progress)
+    if found is None:
+        raise DataUnavailableError(
+            "CIFAR-100 is not on this machine; set CIFAR100_DIR (or -P data_dir=) to a folder with"
+            " its files or to its archive, allow the download, or use -P dataset=procedural"
+        )
+    return unpack_cifar100(found, cache=cache, release=release)
 
 
 def download_cifar100(

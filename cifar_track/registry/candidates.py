@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cifar_track.config import METRICS, CifarTrackError, nearest
+from cifar_track.config import DEFAULT_METRIC, METRICS, CifarTrackError, nearest, require_chooses
 from cifar_track.tracking import FinishedRun, tag
 
-DEFAULT_METRIC = "best_val_accuracy"
 # What decides which images are held out to choose by, where a run has no digest of them.
 DRAWN_BY = ("data.dataset", "data.validation_per_class", "data.split_seed")
 
@@ -100,15 +99,10 @@ def choose_run(
 
 def _require_metric(metric: str, runs: Sequence[FinishedRun]) -> bool:
     """Whether the figure is better when it is lower."""
+    require_chooses(metric)
     info = METRICS.get(metric)
-    logged = sorted({name for run in runs for name in run.metrics if not name.startswith("test_")})
-    if metric.startswith("test_"):
-        raise CifarTrackError(
-            f"metric={metric} is a figure of the test images, which choose nothing here; expected "
-            f"one of the validation images, such as {DEFAULT_METRIC}"
-        )
-    if info is not None and info.better == "neither":
-        raise CifarTrackError(f"metric={metric} says of no run that it is better than another")
+    chooses_nothing = ("test_", "system/")
+    logged = sorted({n for run in runs for n in run.metrics if not n.startswith(chooses_nothing)})
     if runs and metric not in logged:
         raise CifarTrackError(f"no run has a metric {metric!r}{nearest(metric, tuple(logged))}")
     return info.better == "lower" if info is not None else "loss" in metric

@@ -15,9 +15,16 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from cifar_track import tracking
-from cifar_track.config import DATASETS, CifarTrackError, Demands, metrics_at, registered_name
+from cifar_track.config import (
+    DATASETS,
+    DEFAULT_METRIC,
+    CifarTrackError,
+    Demands,
+    metrics_at,
+    registered_name,
+)
 from cifar_track.data import Images
-from cifar_track.registry.candidates import DEFAULT_METRIC, Choice, choose_run
+from cifar_track.registry.candidates import Choice, choose_run
 from cifar_track.registry.card import model_card
 from cifar_track.registry.gates import Gate
 from cifar_track.registry.journal import (

@@ -9,6 +9,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 from mlflow.exceptions import MlflowException
+from mlflow.models.model import MLMODEL_FILE_NAME
 
 from cifar_track.config import CifarTrackError, Demands
 from cifar_track.data import Images
@@ -46,7 +47,7 @@ def pass_gates(
                 f"the test images here (digest {test.digest}) are not those that run {run.run_id} "
                 f"was evaluated on ({run.tags[tag.TEST_DIGEST]}); nothing was registered"
             )
-        folder = Path(mlflow.artifacts.download_artifacts(run.model_uri, dst_path=place))
+        folder = _model_folder(run, Path(place))
         behaviour, error = None, ""
         try:
             behaviour = ask_elsewhere(
@@ -64,6 +65,21 @@ def pass_gates(
             theirs = _logged_predictions(beside, Path(place))
             found.append(gates.compares_with_champion(logged, theirs, demands))
     return tuple(found)
+
+
+def _model_folder(run: FinishedRun, place: Path) -> Path:
+    try:
+        folder = Path(mlflow.artifacts.download_artifacts(run.model_uri, dst_path=str(place)))
+    except (MlflowException, OSError) as error:
+        reason = " ".join(str(error).split())
+    else:
+        if (folder / MLMODEL_FILE_NAME).is_file():
+            return folder
+        reason = f"there is no {MLMODEL_FILE_NAME} where the store says that it lies"
+    raise CifarTrackError(
+        f"the model that run {run.run_id} logged can't be read ({run.model_uri}: {reason}); "
+        "nothing was registered"
+    )
 
 
 def _logged_predictions(run: FinishedRun, place: Path) -> LoggedPredictions:

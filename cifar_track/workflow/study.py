@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cifar_track import tracking
-from cifar_track.config import DATASETS, CifarTrackError, Data, Demands, Value, load_experiment
-from cifar_track.data import DataUnavailableError, load_dataset
+from cifar_track.config import DATASETS, CifarTrackError, Demands, Value, load_experiment
+from cifar_track.data import DataUnavailableError, ensure_cifar100
 from cifar_track.workflow.compare import compare_runs
 from cifar_track.workflow.register import register_best
 from cifar_track.workflow.terminal import load_tensorflow, tell
@@ -107,11 +107,11 @@ def _choose_dataset(dataset: str, data_dir: Path | None) -> str:
         tell(f"dataset: CIFAR-100 from {data_dir}")
         return "cifar100"
     try:
-        source = load_dataset(Data()).source
+        folder = ensure_cifar100()
     except DataUnavailableError as error:
         tell(f"dataset: the procedural stand-in, because CIFAR-100 is not at hand: {error}")
         return "procedural"
-    tell(f"dataset: CIFAR-100 from {source}")
+    tell(f"dataset: CIFAR-100 from {folder}")
     return "cifar100"
 
 
