@@ -1,16 +1,22 @@
 """The story, told once, a file a verb: load, build, fit, evaluate, log, compare, register."""
 
-from cifar_track.workflow.compare import compare_runs
-from cifar_track.workflow.doctor import mend_runs
-from cifar_track.workflow.ensemble import blend_runs
-from cifar_track.workflow.export import export_model
-from cifar_track.workflow.move_runs import move_runs
-from cifar_track.workflow.register import register_best, roll_back
-from cifar_track.workflow.repeat import repeat_run
-from cifar_track.workflow.runs import show_runs
-from cifar_track.workflow.serve import serve_champion
-from cifar_track.workflow.study import run_study
-from cifar_track.workflow.train import run_experiment
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cifar_track.workflow.compare import compare_runs
+    from cifar_track.workflow.doctor import mend_runs
+    from cifar_track.workflow.ensemble import blend_runs
+    from cifar_track.workflow.export import export_model
+    from cifar_track.workflow.move_runs import move_runs
+    from cifar_track.workflow.register import register_best, roll_back
+    from cifar_track.workflow.repeat import repeat_run
+    from cifar_track.workflow.runs import show_runs
+    from cifar_track.workflow.serve import serve_champion
+    from cifar_track.workflow.study import run_study
+    from cifar_track.workflow.train import run_experiment
 
 __all__ = [
     "blend_runs",
@@ -26,3 +32,25 @@ __all__ = [
     "serve_champion",
     "show_runs",
 ]
+
+_FILES = {
+    "blend_runs": "ensemble",
+    "compare_runs": "compare",
+    "export_model": "export",
+    "mend_runs": "doctor",
+    "move_runs": "move_runs",
+    "register_best": "register",
+    "repeat_run": "repeat",
+    "roll_back": "register",
+    "run_experiment": "train",
+    "run_study": "study",
+    "serve_champion": "serve",
+    "show_runs": "runs",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A verb's story, imported when it is told: who registers does not wait for plots."""
+    if name not in _FILES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_FILES[name]}"), name)
