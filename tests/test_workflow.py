@@ -260,3 +260,11 @@ def test_the_model_loads_without_this_package_and_predicts_what_was_logged(train
         "assert not any(name.startswith('cifar_track') for name in sys.modules)\n"
     )
     subprocess.run([sys.executable, "-I", "-c", program], cwd="/", check=True)
+
+
+def test_every_story_is_there_each_time_it_is_asked_for():
+    for name in workflow.__all__:
+        assert callable(getattr(workflow, name)), name
+        assert callable(getattr(workflow, name)), name
+    with pytest.raises(AttributeError, match="no attribute 'tell_a_joke'"):
+        workflow.tell_a_joke  # noqa: B018 - it is asked for

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+# Called as its file is, so that the file would stand in its place.
+from cifar_track.workflow.move_runs import move_runs
+
 if TYPE_CHECKING:
     from cifar_track.workflow.compare import compare_runs
     from cifar_track.workflow.doctor import mend_runs
     from cifar_track.workflow.ensemble import blend_runs
     from cifar_track.workflow.export import export_model
-    from cifar_track.workflow.move_runs import move_runs
     from cifar_track.workflow.register import register_best, roll_back
     from cifar_track.workflow.repeat import repeat_run
     from cifar_track.workflow.runs import show_runs
@@ -38,7 +40,6 @@ _FILES = {
     "compare_runs": "compare",
     "export_model": "export",
     "mend_runs": "doctor",
-    "move_runs": "move_runs",
     "register_best": "register",
     "repeat_run": "repeat",
     "roll_back": "register",
