@@ -84,6 +84,46 @@ def test_an_average_of_the_weights_goes_on_as_well(images, tmp_path):
         assert np.array_equal(ours, theirs)
 
 
+TWO_PHASES = override(
+    EXPERIMENT,
+    {
+        "training.epochs": 3,
+        "training.head_epochs": 2,
+        "training.head_learning_rate": 0.01,
+        "training.average": 0.9,
+        "schedule.shape": "linear",
+    },
+)
+
+
+def test_a_fit_of_two_phases_that_was_cut_in_each_is_the_same_to_the_bit(images, tmp_path):
+    whole, _ = fit(images, experiment=TWO_PHASES)
+    file = tmp_path / "fit.checkpoint"
+    for epoch in (1, 2):  # the second is the end of the first phase
+        assert fit(images, file=file, cut_after=epoch, experiment=TWO_PHASES)[0] is None
+    result, heard = fit(images, file=file, experiment=TWO_PHASES)
+    assert heard == [1, 2, 3]
+    again, _ = fit(images, file=file, experiment=TWO_PHASES)  # from the end of the second
+    for fitted in (result, again):
+        assert fitted.history == whole.history
+        for ours, theirs in zip(fitted.model.get_weights(), whole.model.get_weights(), strict=True):
+            assert np.array_equal(ours, theirs)
+
+
+def test_a_checkpoint_of_the_second_phase_that_fits_no_more_begins_with_the_first(images, tmp_path):
+    file = tmp_path / "fit.checkpoint"
+    whole, _ = fit(images, file=file, experiment=TWO_PHASES)
+    # As after a change of the architecture's code.
+    network = training.build_model(override(TWO_PHASES, {"model.dense_units": 8}), classes=4)
+    heard = []
+    training.fit(
+        TWO_PHASES, images, images, classes=4, model=network, checkpoint=file,
+        on_epoch=lambda epoch, metrics: heard.append(metrics["train_loss"]),
+    )  # fmt: skip
+    assert len(heard) == 3
+    assert heard != [metrics["train_loss"] for metrics in whole.history]
+
+
 def test_a_fit_that_was_cut_at_its_end_trains_no_more(images, whole, tmp_path):
     file = tmp_path / "fit.checkpoint"
     fit(images, file=file)

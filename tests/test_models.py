@@ -4,11 +4,14 @@ import importlib
 import inspect
 import subprocess
 import sys
+import warnings
 
+import h5py
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras.src.legacy.saving import legacy_h5_format
 
 from cifar_track import models
 from cifar_track.config import (
@@ -20,6 +23,7 @@ from cifar_track.config import (
     load_experiment,
     override,
 )
+from cifar_track.models import resnet50
 from cifar_track.models.layers import BatchNormalization
 from cifar_track.optimizers import build_optimizer
 
@@ -314,6 +318,72 @@ def test_resnet50_is_kerass_with_the_files_weights_and_preprocessing(backbone, t
     np.testing.assert_allclose(served.predict_on_batch(random_images()), expected, atol=1e-4)
 
 
+FILES = {
+    "of Keras 3": "weights.h5",
+    "of Keras 3 with its top": "weights.h5",
+    "of Keras 3 under another name": "h5",
+    "legacy": "h5",
+    "legacy with its top": "h5",
+    "legacy under another name": "weights.h5",
+    "legacy whole model": "h5",
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_resnet50_takes_every_file_that_kerass_has_saved(kind, backbone, tmp_path):
+    path = tmp_path / f"resnet50.{FILES[kind]}"
+    saved = backbone
+    if "top" in kind:  # as published, but for the number of classes
+        outputs = keras.layers.Dense(7, name="predictions")(backbone.output)
+        saved = keras.Model(backbone.input, outputs)
+    if kind == "legacy whole model":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it is legacy
+            saved.save(path)
+    elif kind.startswith("legacy"):
+        with h5py.File(path, "w") as file:
+            legacy_h5_format.save_weights_to_hdf5_group(file, saved)
+    else:
+        saved.save_weights(tmp_path / "resnet50.weights.h5")
+        (tmp_path / "resnet50.weights.h5").rename(path)
+    read = resnet50._load_weights(str(path))
+    for ours, theirs in zip(read, backbone.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("trainable", "begins"), [("head", ("classes",)), ("last_stage", ("conv5_", "classes"))]
+)
+def test_resnet50_is_frozen_but_for_what_is_asked(trainable, begins):
+    network = build(
+        "resnet50", weights="none", preprocessing="caffe", image_size=32, trainable=trainable
+    )
+    trained = {weight.path for weight in network.trainable_variables}
+    # Of normalisation, the offset and the scale are trained where the rest of the stage is.
+    assert trained == {
+        weight.path
+        for weight in network.weights
+        if weight.path.startswith(begins) and "moving" not in weight.path
+    }
+    network.compile("sgd", "sparse_categorical_crossentropy")
+    before = network.get_weights()
+    network.train_on_batch(random_images(8).astype("f4"), np.arange(8))
+    changed = {
+        weight.path
+        for weight, old, new in zip(network.weights, before, network.get_weights(), strict=True)
+        if (old != new).any()
+    }
+    assert all(path.startswith(begins) for path in changed)
+    assert {path for path in changed if "moving" in path} == {
+        weight.path for weight in network.weights
+        if weight.path.startswith(begins) and "moving" in weight.path
+    }  # fmt: skip
+    served = models.for_serving(network)
+    images = random_images()
+    direct = network(images.astype("f4"), training=False)
+    np.testing.assert_allclose(served.predict_on_batch(images), direct, atol=1e-5)
+
+
 def test_resnet50_enlarges_inside_the_model():
     network = build("resnet50", weights="none", preprocessing="study", image_size=64)
     assert network.input_shape == (None, 32, 32, 3)
@@ -326,6 +396,7 @@ def test_resnet50_enlarges_inside_the_model():
         ({"weights": "/nowhere/at/all.h5"}, "does not exist"),
         ({"image_size": 16}, "image_size=16"),
         ({"preprocessing": "cafe"}, "did you mean 'caffe'"),
+        ({"trainable": "last"}, "did you mean 'last_stage'"),
     ],
 )
 def test_resnet50_settings_are_checked(change, words):

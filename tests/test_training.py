@@ -1,5 +1,7 @@
 """Fitting: repeatable, keeps the best epoch, stops at NaN, reads its images in place."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -283,6 +285,39 @@ def test_everything_at_once_trains_and_is_judged_as_it_is_kept(images):
     reached = (probabilities.argmax(1) == images.labels).mean()
     assert reached == pytest.approx(result.best_val_accuracy, abs=0.02)  # sums in another order
     assert np.isfinite([list(metrics.values()) for metrics in result.history]).all()
+
+
+def test_the_head_is_trained_alone_first_and_then_everything_as_fast_as_the_page_says(images):
+    settings = {
+        "training.head_epochs": 2,
+        "training.head_learning_rate": 0.02,
+        "optimizer.learning_rate": 0.001,
+    }
+    experiment = override(load_experiment("adam_bn"), {**SMALL, **settings, "training.epochs": 3})
+    network = training.build_model(experiment, classes=4)
+    first, after = network.get_weights(), []
+    rates = []
+
+    def on_epoch(epoch, metrics):
+        after.append(network.get_weights())
+        rates.append(float(network.optimizer.learning_rate))
+
+    training.fit(experiment, images, images, classes=4, model=network, on_epoch=on_epoch)
+    changed = [
+        {w.path for w, a, b in zip(network.weights, before, now, strict=True) if (a != b).any()}
+        for before, now in itertools.pairwise([first, *after])
+    ]
+    head = {"classes/kernel", "classes/bias"}
+    # The statistics of normalisation are weights here too.
+    assert [head == names for names in changed] == [True, True, False]
+    assert changed[2] >= head | {w.path for w in network.weights if "moving" in w.path}
+    assert rates == pytest.approx([0.02, 0.02, 0.001])
+    assert all(layer.trainable for layer in network.layers)
+
+
+def test_a_fit_may_be_of_the_head_alone(images):
+    result = fit(images, **{"training.epochs": 1, "training.head_epochs": 3})
+    assert len(result.history) == 1
 
 
 def test_label_smoothing_is_the_losss_and_not_the_validations(images):

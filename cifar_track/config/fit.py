@@ -139,6 +139,11 @@ class Training(Section):
 
     Attributes:
         epochs: passes over the training images.
+        head_epochs: the first of these, in which the layer that gives the classes is trained
+            alone; everything else is frozen, normalisation with its statistics. All of them where
+            there are no more.
+        head_learning_rate: of those, constant; 0 is the optimizer's. The schedule is that of the
+            epochs after them.
         batch_size: images a step.
         seed: of the weights, the order and the augmentation; 0 is a seed.
         deterministic: whether the same seed gives the same figures to the bit.
@@ -152,6 +157,8 @@ class Training(Section):
     """
 
     epochs: int = 20
+    head_epochs: int = 0
+    head_learning_rate: float = 0.0
     batch_size: int = 64
     seed: int = 0
     deterministic: bool = False
@@ -164,6 +171,14 @@ class Training(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         require("training.epochs", self.epochs, at_least=1)
+        for name in ("head_epochs", "head_learning_rate"):
+            require(f"training.{name}", getattr(self, name), at_least=0)
+        if self.head_learning_rate and not self.head_epochs:
+            raise CifarTrackError(
+                f"training.head_learning_rate={self.head_learning_rate} is of the epochs that "
+                "train the last layer alone, and there are none; expected training.head_epochs "
+                "above 0"
+            )
         require("training.batch_size", self.batch_size, at_least=1)
         require("training.seed", self.seed, at_least=0, below=2**31)
         require_choice("training.precision", self.precision, PRECISIONS)

@@ -49,8 +49,7 @@ class KeepCheckpoint(keras.callbacks.Callback):
     """Keeps a fit's checkpoint, and tells of an epoch once it is in there; the last callback.
 
     Attributes:
-        seconds_before: wall time of the epochs that were restored.
-        cpu_seconds_before: their processor time.
+        average: the average of weights that is kept too; None without one.
     """
 
     def __init__(
@@ -60,7 +59,6 @@ class KeepCheckpoint(keras.callbacks.Callback):
         *,
         on_epoch: EpochListener,
         best: BestEpoch,
-        average: AverageWeights | None,
     ) -> None:
         """Say where it lies, who listens, and whose state it holds; None for no checkpoint."""
         super().__init__()
@@ -68,8 +66,8 @@ class KeepCheckpoint(keras.callbacks.Callback):
         self.experiment = experiment
         self.on_epoch = on_epoch
         self.best = best
-        self.average = average
-        self.seconds_before = self.cpu_seconds_before = 0.0
+        self.average: AverageWeights | None = None
+        self._began, self._cpu_began = time.perf_counter(), time.process_time()
 
     def restore(self, model: keras.Model) -> int:
         """Put a compiled network and the other callbacks back; returns the epochs that are over."""
@@ -80,14 +78,19 @@ class KeepCheckpoint(keras.callbacks.Callback):
         self.best.weights = course.best_weights
         if self.average is not None:
             self.average.restore(course.average)
-        self.seconds_before, self.cpu_seconds_before = course.seconds, course.cpu_seconds
+        self._began = time.perf_counter() - course.seconds
+        self._cpu_began = time.process_time() - course.cpu_seconds
         for epoch, metrics in enumerate(list(course.history), start=1):
             self.on_epoch(epoch, metrics)
         return len(course.history)
 
-    def on_train_begin(self, logs: object = None) -> None:  # noqa: ARG002
-        """Note the time."""
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
+    def seconds(self) -> float:
+        """Wall time since this was made, and that of the epochs that were restored."""
+        return time.perf_counter() - self._began
+
+    def cpu_seconds(self) -> float:
+        """The same of processor time."""
+        return time.process_time() - self._cpu_began
 
     def on_epoch_end(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002
         """Save the state, then tell of the epoch: who has heard of it will find it kept."""
@@ -97,8 +100,8 @@ class KeepCheckpoint(keras.callbacks.Callback):
                 best_epoch=self.best.best_epoch,
                 best_weights=self.best.weights,
                 average=self.average.state() if self.average else [],
-                seconds=self.seconds_before + time.perf_counter() - self._wall,
-                cpu_seconds=self.cpu_seconds_before + time.process_time() - self._cpu,
+                seconds=self.seconds(),
+                cpu_seconds=self.cpu_seconds(),
             )
             save(self.file, course, model=self.model, experiment=self.experiment)
         self.on_epoch(epoch + 1, self.best.history[-1])

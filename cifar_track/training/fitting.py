@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from cifar_track import models
 from cifar_track.config import CifarTrackError, Experiment, Training
 from cifar_track.data import Images
-from cifar_track.optimizers import build_optimizer
+from cifar_track.optimizers import OUTPUT_LAYER
 from cifar_track.seeds import Purpose, derived_seed
 from cifar_track.training.batches import (
     PREDICTION_BATCH,
@@ -33,7 +32,8 @@ from cifar_track.training.callbacks import (
     Steps,
     StopDiverged,
 )
-from cifar_track.training.checkpoints import KeepCheckpoint
+from cifar_track.training.checkpoints import KeepCheckpoint, finished_epochs
+from cifar_track.training.phases import Phase, phases_of
 from cifar_track.training.precision import resolve_precision
 
 # TensorFlow comes back to Python, which costs 1 ms of a step's 19 to 29, after so many steps: a
@@ -108,52 +108,66 @@ def fit(
     steps = math.ceil(len(train) / settings.batch_size)
     steps_at_once = 1 if model.count_params() > LARGE_NETWORK else _steps_at_once(steps)
     shares_of = classes if _wants_shares(experiment) else None
-    model.compile(
-        optimizer=build_optimizer(
-            experiment.optimizer, experiment.schedule, steps=steps * settings.epochs
-        ),
-        loss=_loss(settings, shares_of=shares_of),
-        metrics=_metrics(shares_of=shares_of),
-        # XLA makes a step five times slower on a CPU.
-        jit_compile=bool(tf.config.list_physical_devices("GPU")),
-        steps_per_execution=steps_at_once,
-    )
+    keeper = BestEpoch()
+    keeping = KeepCheckpoint(checkpoint, experiment, on_epoch=on_epoch, best=keeper)
+    own_trainable = [layer.trainable for layer in model.layers]
+
+    def enter(phase: Phase) -> None:
+        for layer, own in zip(model.layers, own_trainable, strict=True):
+            layer.trainable = own and (layer.name == OUTPUT_LAYER or not phase.head_alone)
+        model.compile(
+            optimizer=phase.build_optimizer(experiment, steps=steps),
+            loss=_loss(settings, shares_of=shares_of),
+            metrics=_metrics(shares_of=shares_of),
+            # XLA makes a step five times slower on a CPU.
+            jit_compile=bool(tf.config.list_physical_devices("GPU")),
+            steps_per_execution=steps_at_once,
+        )
+        if settings.average:
+            keeping.average = AverageWeights(settings.average, steps_at_once)
 
     def side_of(epoch: int) -> int:
         return side_in_epoch(settings, epoch, own=train.images.shape[1])
 
-    keeper = BestEpoch()
-    average = AverageWeights(settings.average, steps_at_once) if settings.average else None
-    keeping = KeepCheckpoint(
-        checkpoint, experiment, on_epoch=on_epoch, best=keeper, average=average
-    )
+    phases = phases_of(settings)
+    kept = 0 if checkpoint is None else finished_epochs(checkpoint, experiment=experiment)
+    at = sum(phase.end < kept for phase in phases)  # the phase of the last epoch that is kept
+    enter(phases[at])
     done = keeping.restore(model)
-    wall, cpu = time.perf_counter(), time.process_time()
-    model.fit(
-        training_batches(
-            train,
-            experiment.augmentation,
-            batch_size=settings.batch_size,
-            seed=settings.seed,
-            first_epoch=done,
-            side_of=side_of if settings.first_side else None,
-            shares_of=shares_of,
-        ),
-        steps_per_epoch=steps,
-        initial_epoch=done,
-        epochs=settings.epochs,
-        validation_data=validation_batches(validation, shares_of=shares_of),
-        callbacks=[
-            StopDiverged(steps_at_once),
-            Steps(on_step, steps),
-            keeper,
-            *([average] if average else []),
-            keeping,
-        ],
-        shuffle=False,  # the pipeline shuffles
-        verbose=0,
-    )
-    seconds = keeping.seconds_before + time.perf_counter() - wall
+    if at and not done:  # it does not fit this network after all
+        at = 0
+        enter(phases[at])
+    for phase in phases[at:]:
+        if phase is not phases[at]:
+            enter(phase)
+        if done >= phase.end:
+            continue
+        first = max(done, phase.first)
+        model.fit(
+            training_batches(
+                train,
+                experiment.augmentation,
+                batch_size=settings.batch_size,
+                seed=settings.seed,
+                first_epoch=first,
+                side_of=side_of if settings.first_side else None,
+                shares_of=shares_of,
+            ),
+            steps_per_epoch=steps,
+            initial_epoch=first,
+            epochs=phase.end,
+            validation_data=validation_batches(validation, shares_of=shares_of),
+            callbacks=[
+                StopDiverged(steps_at_once),
+                Steps(on_step, steps),
+                keeper,
+                *([keeping.average] if keeping.average else []),
+                keeping,
+            ],
+            shuffle=False,  # the pipeline shuffles
+            verbose=0,
+        )
+    seconds = keeping.seconds()
     model.set_weights(keeper.weights)
     best = keeper.history[keeper.best_epoch - 1]
     return Fit(
@@ -163,7 +177,7 @@ def fit(
         best_val_accuracy=best["val_accuracy"],
         best_val_loss=best["val_loss"],
         fit_seconds=seconds,
-        fit_cpu_seconds=keeping.cpu_seconds_before + time.process_time() - cpu,
+        fit_cpu_seconds=keeping.cpu_seconds(),
         images_per_second=len(train) * len(keeper.history) / seconds,
     )
 

@@ -212,9 +212,10 @@ def _fit(
             (refit or run).log_epoch(epoch, metrics)
         progress.show_epoch(epoch, metrics)
 
+    head = min(experiment.training.head_epochs, epochs)
     tell(
-        f"{experiment.name}: {len(data.train):,} images, {epochs} epochs, "
-        f"{experiment.training.precision}"
+        f"{experiment.name}: {len(data.train):,} images, {epochs} epochs"
+        f"{f' ({head} of the last layer alone)' if head else ''}, {experiment.training.precision}"
     )
     with following_fit(epochs) as progress, _forgotten_on_a_mistake(checkpoint):
         fit = training.fit(
