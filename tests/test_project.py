@@ -33,6 +33,7 @@ ENTRY_POINTS = (
     "tune",
     "resnet50",
     "train",
+    "ablate",
     "compare",
     "runs",
     "ensemble",
@@ -64,6 +65,7 @@ def asked(monkeypatch):
             for name in (
                 "run_study",
                 "run_experiment",
+                "ablate_page",
                 "compare_runs",
                 "register_best",
                 "roll_back",
@@ -105,6 +107,7 @@ class TestEntryPoints:
     def test_each_runs_a_verb(self, asked, name):
         parameters = {
             "train": {"experiment": "tune"},
+            "ablate": {"experiment": "fast", "without": "crop"},
             "repeat": {"run": "5f0c1e"},
             "move_runs": {"from": "mlflow.db", "to": "http://localhost:5000"},
         }

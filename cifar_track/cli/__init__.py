@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from cifar_track import __version__, config
+from cifar_track.cli.ablate import ablate
 from cifar_track.cli.compare import compare
 from cifar_track.cli.doctor import mend
 from cifar_track.cli.ensemble import ensemble
@@ -90,6 +91,7 @@ def verbs() -> None:
 for verb in (
     run_study,
     train,
+    ablate,
     compare,
     show_runs,
     ensemble,

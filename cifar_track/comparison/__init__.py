@@ -1,5 +1,6 @@
 """Several runs side by side: parameters, metrics, classes, and whether they truly differ."""
 
+from cifar_track.comparison.ablation import PAGE, Ablated, ablation_rows, ablation_table
 from cifar_track.comparison.classes import (
     GroupDifferences,
     class_differences,
@@ -18,7 +19,9 @@ from cifar_track.comparison.together import Together, together
 
 __all__ = [
     "MISSING",
+    "PAGE",
     "STUDY",
+    "Ablated",
     "Comparison",
     "Confusion",
     "GroupDifferences",
@@ -32,6 +35,8 @@ __all__ = [
     "SeedGroup",
     "SeedTest",
     "Together",
+    "ablation_rows",
+    "ablation_table",
     "accuracy_text",
     "attributions",
     "class_differences",

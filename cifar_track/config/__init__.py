@@ -1,5 +1,6 @@
 """What an experiment is: frozen values that are loaded, overridden, checked and flattened."""
 
+from cifar_track.config.ablations import without
 from cifar_track.config.architectures import (
     architecture_names,
     architecture_settings,
@@ -111,4 +112,5 @@ __all__ = [
     "require_chooses",
     "typed",
     "types_of_settings",
+    "without",
 ]

@@ -2,6 +2,7 @@
 
 from cifar_track.tracking import quiet  # noqa: F401 - before mlflow is imported
 from cifar_track.tracking.abandoned import Abandoned, fail_pending_models, find_abandoned, mend
+from cifar_track.tracking.ablations import find_ablation, finished_children
 from cifar_track.tracking.choice import (
     ALLOWED,
     Choice,
@@ -84,11 +85,13 @@ __all__ = [
     "experiment_url",
     "fail_pending_models",
     "find_abandoned",
+    "find_ablation",
     "find_child",
     "find_finished_run",
     "find_relocation",
     "find_runs",
     "find_unfinished",
+    "finished_children",
     "finished_run",
     "holder_of",
     "load_arrays",

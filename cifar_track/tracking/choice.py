@@ -18,6 +18,8 @@ from cifar_track.tracking.queries import (
 )
 from cifar_track.tracking.resolve import describe_run
 
+# Kinds of runs that hold others' results and none of their own.
+NO_RESULT = ("comparison", "study", "ablation")
 # What `allow` lets in, and what it says of a run. A run without an evaluation has nothing to show.
 ALLOWED = {
     "different_tests": "judged on other test images; no test is made with it",
@@ -120,8 +122,8 @@ def _objections(run: mlflow.entities.Run, first: mlflow.entities.Run) -> list[tu
     tags = run.data.tags
     found = []
     kind = tags.get(tag.KIND, "")
-    if kind in ("comparison", "study") or "test_accuracy" not in run.data.metrics:
-        what = f"is a {kind}" if kind in ("comparison", "study") else "holds no evaluation"
+    if kind in NO_RESULT or "test_accuracy" not in run.data.metrics:
+        what = f"is a {kind}" if kind in NO_RESULT else "holds no evaluation"
         if kind != "trial" or "test_accuracy" not in run.data.metrics:
             status = "" if run.info.status == "FINISHED" else f" (it is {run.info.status})"
             return [("", f"{what}{status}: nothing to compare")]

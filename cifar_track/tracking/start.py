@@ -16,7 +16,7 @@ from cifar_track.tracking.opening import innermost, open_run
 from cifar_track.tracking.process import git_tags, identity_tags, machine_tags
 from cifar_track.tracking.runs import Run
 
-KINDS = ("iteration", "study", "comparison")
+KINDS = ("iteration", "study", "ablation", "comparison")
 
 
 @contextmanager
@@ -42,7 +42,8 @@ def start_run(
             a run that trains nothing.
         dataset_name: `cifar100` or `procedural`; it decides MLflow's experiment.
         name: what the UI shows, unless the person gave `mlflow run` another by `--run-name`.
-        kind: `iteration`, `study` (several iterations as its children) or `comparison`.
+        kind: `iteration`, `study` or `ablation` (several iterations as its children), or
+            `comparison`.
         tags: further tags.
         resume_run_id: an unfinished run to go on with, as `workflow.resume` finds it. It is
             claimed first, and let go at the end.

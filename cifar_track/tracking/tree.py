@@ -24,7 +24,7 @@ class Branch:
     Attributes:
         run_id: MLflow's run id.
         name: what the UI shows.
-        kind: `iteration`, `trial`, `study`; empty where another program logged it.
+        kind: `iteration`, `trial`, `study`, `ablation`; empty where another program logged it.
         status: MLflow's word.
         started: milliseconds since 1970.
         seconds: from start to end; None while it runs.
@@ -101,7 +101,7 @@ def read_tree(
 def _branch(run: mlflow.entities.Run, experiment_id: str, best_id: str, *, deep: bool) -> Branch:
     tags = run.data.tags
     children: list[mlflow.entities.Run] = []
-    if deep and (tags.get(tag.KIND) == "study" or tag.SEARCH_KEY in tags):
+    if deep and (tags.get(tag.KIND) in ("study", "ablation") or tag.SEARCH_KEY in tags):
         children = search_runs(
             [experiment_id],
             f"tags.`{tag.MLFLOW_PARENT}` = '{run.info.run_id}'",

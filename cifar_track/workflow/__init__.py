@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cifar_track.workflow.move_runs import move_runs
 
 if TYPE_CHECKING:
+    from cifar_track.workflow.ablate import ablate_page
     from cifar_track.workflow.compare import compare_runs
     from cifar_track.workflow.doctor import mend_runs
     from cifar_track.workflow.ensemble import blend_runs
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from cifar_track.workflow.train import run_experiment
 
 __all__ = [
+    "ablate_page",
     "blend_runs",
     "compare_runs",
     "export_model",
@@ -36,6 +38,7 @@ __all__ = [
 ]
 
 _FILES = {
+    "ablate_page": "ablate",
     "blend_runs": "ensemble",
     "compare_runs": "compare",
     "export_model": "export",

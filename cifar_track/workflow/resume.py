@@ -101,7 +101,7 @@ def _find_search(experiment: Experiment, data: Dataset, *, mode: str) -> Earlier
         tell(f"{experiment.name}: run {run.info.run_id} is this search, finished; beginning anew")
         return None
     settled = finished or tag.BEST_TRIAL in run.data.tags
-    earlier = _earlier(run, mode=mode, takes_over=settled and bool(changed))
+    earlier = earlier_of(run, mode=mode, takes_over=settled and bool(changed))
     what = "taking over the trials of" if earlier.takes_over else "going on with"
     was = "" if finished else ", which was cut short"
     tell(f"{experiment.name}: {what} run {earlier.run_id}{was}")
@@ -121,14 +121,18 @@ def _find_fit(experiment: Experiment, data: Dataset, *, mode: str) -> Earlier | 
         run = tracking.find_unfinished(file.parent.name, iteration=experiment.name)
         if run is None or run.data.tags.get(tag.DATASET) != data.name:
             continue
-        earlier = _earlier(run, mode=mode, takes_over=False)
+        earlier = earlier_of(run, mode=mode)
         tell(f"{experiment.name}: going on with run {earlier.run_id} after epoch {epochs}")
         return earlier
     return None
 
 
-def _earlier(run: Any, *, mode: str, takes_over: bool) -> Earlier:
-    """An earlier run that is free, with what has to be said of its commit."""
+def earlier_of(run: Any, *, mode: str, takes_over: bool = False) -> Earlier:
+    """An earlier run that is free, with what has to be said of its commit.
+
+    Raises:
+        CifarTrackError: another process has it, or another commit began it and `mode` refuses that.
+    """
     holder = tracking.holder_of(run)
     if holder is not None and not takes_over:
         raise CifarTrackError(
