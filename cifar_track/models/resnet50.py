@@ -153,7 +153,7 @@ def _classes_of_top(group: h5py.Group) -> int | None:
         [group[layer][name] for name in group[layer].attrs["weight_names"]]
         for layer in group.attrs["layer_names"]
     ]
-    last = next((arrays for arrays in reversed(weights) if arrays), [])
+    last: list[h5py.Dataset] = next((arrays for arrays in reversed(weights) if arrays), [])
     return int(last[0].shape[1]) if last and len(last[0].shape) == 2 else None
 
 
