@@ -14,6 +14,7 @@ PACKAGES = (
     "click",
     "cv2",
     "filelock",
+    "h5py",
     "jinja2",
     "keras",
     "keras_tuner",

@@ -14,7 +14,8 @@ import pytest
 import cifar_track
 from cifar_track import __main__, cli, config
 
-VERBS = ("main", "train", "compare", "runs", "ensemble", "register", "serve", "export", "repeat",
+VERBS = ("main", "train",
+    "ablate", "compare", "runs", "ensemble", "register", "serve", "export", "repeat",
          "doctor", "move-runs")  # fmt: skip
 WORKFLOW = (
     "run_study",
