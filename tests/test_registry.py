@@ -9,11 +9,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pytest
+from conftest import answers, free_port, wait_for
 from made_up_network import NAMES, build_network
 
 from cifar_track import config, plots, registry, tracking
@@ -656,3 +659,53 @@ def test_two_at_once_make_one_version(log):
         assert versions(name) == [1]
         assert under("champion", name).run_id == run_id
         assert mlflow.MlflowClient().get_registered_model(name).tags[tag.CHAMPIONS] == "1"
+
+
+@pytest.mark.slow
+def test_a_server_goes_over_to_a_new_champion_by_itself(log, promote):
+    first, second = log("first", "second")
+    promote(run_id=first)
+    port = free_port()
+    # fmt: off
+    command = [
+        sys.executable, "-m", "cifar_track", "serve", "--dataset", "procedural",
+        "--port", str(port), "--follow", "0.5", "--max_images", "2",
+    ]
+    # fmt: on
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    body = json.dumps({"inputs": [IMAGES[0].tolist()]}).encode()
+
+    def ask(body=body):
+        address = f"http://127.0.0.1:{port}/invocations"
+        try:  # without a Content-Type of its own, urllib claims a form
+            kind = {"Content-Type": "application/json"}
+            with urllib.request.urlopen(urllib.request.Request(address, body, kind)) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return refusal.code, json.loads(refusal.read())
+
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as server:
+        try:
+            wait_for(
+                lambda: answers(f"http://127.0.0.1:{port}/ping"), what="no server", seconds=400
+            )
+            status, answer = ask()
+            assert (status, answer["predictions"][0]["model_version"]) == (200, "1")
+            status, answer = ask(json.dumps({"inputs": [IMAGES[0].tolist()] * 3}).encode())
+            assert (status, answer["message"]) == (
+                400,
+                "3 images in a request; expected from 1 to 2",
+            )
+            promote(run_id=second)
+            statuses = set()
+
+            def is_served():
+                status, answer = ask()
+                statuses.add(status)
+                return answer["predictions"][0]["model_version"] == "2"
+
+            wait_for(is_served, what="the old version is served", seconds=200)
+            assert statuses == {200}
+        finally:
+            server.terminate()
