@@ -13,6 +13,7 @@ from cifar_track.comparison import Comparison, RunResult, compare, summary_table
 from cifar_track.config import CifarTrackError, Data
 from cifar_track.data import read_test_images
 from cifar_track.tracking import tag
+from cifar_track.workflow.progress import waiting
 from cifar_track.workflow.terminal import tell
 
 if TYPE_CHECKING:
@@ -46,15 +47,16 @@ def compare_runs(
     run_ids, remarks, dataset = _choose(
         references, dataset=dataset, filter_string=filter_string, allow=allow
     )
-    comparison = compare(
-        [tracking.load_result(run_id, remarks=remarks.get(run_id, ())) for run_id in run_ids]
-    )
-    pages = {
-        "comparison.html": report.render_report(
-            comparison, test_images=_test_images(comparison.results)
-        ),
-        "summary.md": summary_table(comparison) + "\n",
-    }
+    with waiting(f"comparing {len(run_ids)} runs"):
+        comparison = compare(
+            [tracking.load_result(run_id, remarks=remarks.get(run_id, ())) for run_id in run_ids]
+        )
+        pages = {
+            "comparison.html": report.render_report(
+                comparison, test_images=_test_images(comparison.results)
+            ),
+            "summary.md": summary_table(comparison) + "\n",
+        }
     tables = {
         "metrics.csv": comparison.metric_rows(),
         "parameters.csv": comparison.parameter_rows(),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cifar_track import tracking
 from cifar_track.config import Data, Demands
 from cifar_track.data import load_dataset
+from cifar_track.workflow.progress import waiting
 from cifar_track.workflow.terminal import tell
 
 if TYPE_CHECKING:
@@ -47,15 +48,16 @@ def register_best(
         return load_dataset(data_of(run), directory=data_dir).load_test()
 
     tracking.open_store()
-    promotion = registry.promote(
-        dataset,
-        load_test=load_test,
-        run_id=run_id,
-        metric=metric,
-        demands=demands,
-        name=name,
-        on_choice=_tell_choice,
-    )
+    with waiting("registering"):
+        promotion = registry.promote(
+            dataset,
+            load_test=load_test,
+            run_id=run_id,
+            metric=metric,
+            demands=demands,
+            name=name,
+            on_choice=_tell_choice,
+        )
     for gate in promotion.gates:
         tell(f"  {gate.name}: {gate}")
     run = promotion.run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
@@ -44,3 +45,12 @@ def load_tensorflow() -> None:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+    logging.getLogger("tensorflow").addFilter(_is_no_advice_on_tracing)
+
+
+def _is_no_advice_on_tracing(record: logging.LogRecord) -> bool:
+    """Whether a line is other than the one for loops that build the same function again.
+
+    A process that trains and asks one network after another builds each one's function once.
+    """
+    return "triggered tf.function retracing" not in record.getMessage()
