@@ -20,6 +20,7 @@ VERBS = ("main", "train",
 WORKFLOW = (
     "run_study",
     "run_experiment",
+    "run_seeds",
     "compare_runs",
     "register_best",
     "roll_back",
@@ -78,6 +79,13 @@ class TestVerbs:
         assert cli.run(["train", "--experiment", "baseline"]) == 0
         nothing_else = {"data_dir": None, "workers": None, "run_name": None, "resume": "auto"}
         assert workflow.asked == [("run_experiment", ("baseline", {}), nothing_else)]
+
+    def test_train_with_seeds(self, workflow):
+        assert cli.run(["train", "--experiment", "baseline", "--seeds", "5", "--epochs", "2"]) == 0
+        [(verb, given, named)] = workflow.asked
+        assert (verb, given) == ("run_seeds", ("baseline", {"training.epochs": "2"}))
+        assert named["seeds"] == 5
+        assert cli.run(["train", "--experiment", "baseline", "--seeds", "1"]) == 2
 
     def test_train_with_everything(self, workflow):
         arguments = (

@@ -66,6 +66,7 @@ def asked(monkeypatch):
                 "run_study",
                 "run_experiment",
                 "ablate_page",
+                "run_seeds",
                 "compare_runs",
                 "register_best",
                 "roll_back",

@@ -56,7 +56,12 @@ def _options_of_the_page(verb: Function) -> Function:
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    help="Of a search: trials at once.  [default: as many as the machine carries]",
+    help="Trials of a search, or seeds, at once.  [default: as many as the machine carries]",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=2),
+    help="Run the page with so many seeds, from its own on, under one parent, several at once.",
 )
 @click.option(
     "--resume",
@@ -74,6 +79,7 @@ def train(
     data_dir: Path | None,
     workers: int | None,
     run_name: str | None,
+    seeds: int | None,
     resume: str,
     **shortcuts: str | None,
 ) -> None:
@@ -86,6 +92,7 @@ def train(
       mlflow run . -e baseline
       mlflow run . -e tune -P trials=10 -P tuner=bayesian
       mlflow run . -e train -P experiment=adam_bn -P epochs=5
+      mlflow run . -e train -P experiment=adam_bn -P seeds=5
       mlflow run . -e train -P experiment=adam_bn -P set="model.dropout_1=0.3 augmentation.zoom=0"
     """
     page = config.load_experiment(experiment)
@@ -94,6 +101,16 @@ def train(
     config.override(page, overrides)
     from cifar_track import workflow
 
+    if seeds is not None:
+        workflow.run_seeds(
+            experiment,
+            overrides,
+            seeds=seeds,
+            data_dir=data_dir,
+            workers=workers,
+            run_name=run_name,
+        )
+        return
     workflow.run_experiment(
         experiment,
         overrides,

@@ -1,6 +1,6 @@
 """Keras Tuner's search, each trial in a process of its own and reported as it happens."""
 
-from cifar_track.tuning.resources import default_workers
+from cifar_track.tuning.resources import default_workers, usable_cores, worker_environment
 from cifar_track.tuning.search import search
 from cifar_track.tuning.space import planned_trials, trial_experiment, typed_values
 from cifar_track.tuning.state import MAY_CHANGE, fingerprint, first_difference
@@ -26,4 +26,6 @@ __all__ = [
     "search",
     "trial_experiment",
     "typed_values",
+    "usable_cores",
+    "worker_environment",
 ]

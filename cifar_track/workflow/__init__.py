@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cifar_track.workflow.register import register_best, roll_back
     from cifar_track.workflow.repeat import repeat_run
     from cifar_track.workflow.runs import show_runs
+    from cifar_track.workflow.seeds import run_seeds
     from cifar_track.workflow.serve import serve_champion
     from cifar_track.workflow.study import run_study
     from cifar_track.workflow.train import run_experiment
@@ -32,6 +33,7 @@ __all__ = [
     "repeat_run",
     "roll_back",
     "run_experiment",
+    "run_seeds",
     "run_study",
     "serve_champion",
     "show_runs",
@@ -47,6 +49,7 @@ _FILES = {
     "repeat_run": "repeat",
     "roll_back": "register",
     "run_experiment": "train",
+    "run_seeds": "seeds",
     "run_study": "study",
     "serve_champion": "serve",
     "show_runs": "runs",

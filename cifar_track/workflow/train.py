@@ -52,6 +52,7 @@ def run_experiment(
     run_name: str | None = None,
     budget: str = "full",
     resume: str = "auto",
+    parent_run_id: str | None = None,
 ) -> str:
     """Run a page of `experiments/`: search if it searches, then fit, evaluate and log.
 
@@ -67,6 +68,7 @@ def run_experiment(
         budget: `full`, or `quick` for a run that is not to be taken for what its page can do.
         resume: whether an earlier run of the same is gone on with: `auto`, `never`, or
             `same_commit` to refuse one that another commit began.
+        parent_run_id: the run that this one belongs to, such as that of several seeds.
 
     Returns:
         MLflow's run id.
@@ -91,6 +93,8 @@ def run_experiment(
         tag.TRAINING_DIGEST: data.train.digest,
         tag.VALIDATION_DIGEST: data.validation.digest,
     }
+    if parent_run_id is not None:
+        tags[tag.MLFLOW_PARENT] = parent_run_id
     if experiment.search is None:
         model = training.build_model(experiment, classes=classes)
     else:
