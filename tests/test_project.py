@@ -205,6 +205,7 @@ class TestReadme:
             "benchmarks",
             "benchmarks.accuracy",
             "benchmarks.augmentation",
+            "benchmarks.comparing",
             "benchmarks.profile",
         }
         for module, options in commands:
