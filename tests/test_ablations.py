@@ -127,6 +127,7 @@ TINY = {
 }
 
 
+@pytest.mark.slow
 def test_an_ablation_that_was_killed_goes_on_and_repeats_nothing(sqlite_store, monkeypatch, capsys):
     from cifar_track.workflow import ablate as module
 

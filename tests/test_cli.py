@@ -14,9 +14,8 @@ import pytest
 import cifar_track
 from cifar_track import __main__, cli, config
 
-VERBS = ("main", "train",
-    "ablate", "compare", "runs", "ensemble", "register", "serve", "export", "repeat",
-         "doctor", "move-runs")  # fmt: skip
+VERBS = ("main", "train", "ablate", "compare", "runs", "ensemble", "register", "serve", "export",
+         "repeat", "doctor", "move-runs")  # fmt: skip
 WORKFLOW = (
     "run_study",
     "run_experiment",

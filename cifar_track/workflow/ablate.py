@@ -69,7 +69,9 @@ def ablate_page(
     key = _key(experiment, changes, digest=data.digest)
     found = None if resume == "never" else tracking.find_ablation(key, dataset_name=data.name)
     earlier = None
-    if found is not None and found.info.status != "FINISHED":
+    if found is not None and found.info.status == "FINISHED":
+        tell(f"{name}: run {found.info.run_id} is this ablation, finished; beginning anew")
+    elif found is not None:
         earlier = earlier_of(found, mode=resume)
         tell(f"{name}: going on with the ablation {earlier.run_id}, which was cut short")
     with tracking.start_run(
