@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from cifar_track.interrupts import Terminated, launcher_is_gone
 from cifar_track.tracking import queries, store, tag
 from cifar_track.tracking.artifacts import RunArtifacts
 from cifar_track.tracking.delivery import TRACEBACK
-from cifar_track.tracking.outbox import Operation
+from cifar_track.tracking.operations import as_text, ending, now, points
 from cifar_track.tracking.process import identity_tags
 from cifar_track.tracking.reach import first_line
 from cifar_track.tracking.sender import Sender, patience
@@ -65,22 +64,22 @@ class Run(RunArtifacts):
 
     def log_parameters(self, parameters: Mapping[str, Value]) -> None:
         """Log parameters under their dotted names; the same again is no error, another value is."""
-        texts = {name: _text(value) for name, value in parameters.items()}
+        texts = {name: as_text(value) for name, value in parameters.items()}
         self._add({"do": "parameters", "parameters": texts})
 
     def log_epoch(
         self, epoch: int, metrics: Mapping[str, float], *, at: float | None = None
     ) -> None:
         """Log the metrics of an epoch, counted from 1, as of now or of a time since 1970."""
-        self._add(_points(metrics, step=epoch, at=at))
+        self._add(points(metrics, step=epoch, at=at))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log metrics of the whole run, or of a step, at the present time."""
-        self._add(_points(metrics, step=step or 0))
+        self._add(points(metrics, step=step or 0))
 
     def log_machine(self, metrics: Mapping[str, float], *, step: int) -> None:
         """Log how busy the machine is, from any thread; a power cut may lose it."""
-        self._sender.add({"run": self._handle, **_points(metrics, step=step)}, durable=False)
+        self._sender.add({"run": self._handle, **points(metrics, step=step)}, durable=False)
 
     def log_model(self, folder: Path, *, metrics_step: int) -> None:
         """Log the model that is served.
@@ -158,9 +157,9 @@ class Run(RunArtifacts):
                 "number": number,
                 "begins": begins,
                 "name": child.name,
-                "time": _now(),
+                "time": now(),
                 "experiment_id": self.experiment_id,
-                "parameters": {key: _text(value) for key, value in parameters.items()},
+                "parameters": {key: as_text(value) for key, value in parameters.items()},
                 "tags": {
                     tag.KIND: REFIT if number == REFIT else "trial",
                     tag.TRIAL: str(number),
@@ -214,7 +213,7 @@ class Run(RunArtifacts):
                 child.finish("failed", error="it was still open when its parent run ended")
         self._end(status)
         if launcher_is_gone() and tag.LAUNCHER_RUN_ID in self._tags:  # nobody else ends it
-            self._add(_ending("KILLED", run=self._tags[tag.LAUNCHER_RUN_ID]))
+            self._add(ending("KILLED", run=self._tags[tag.LAUNCHER_RUN_ID]))
         self._sender.wait(patience=PATIENCE_WHEN_KILLED if status == "KILLED" else patience())
         problem = self._problem() if self._sender.close() else self._not_sent()
         if problem is not None and error is None:
@@ -223,7 +222,7 @@ class Run(RunArtifacts):
             _log.warning("%s", problem)
 
     def _end(self, status: str) -> None:
-        self._add(_ending(status, run=self._handle))
+        self._add(ending(status, run=self._handle))
 
     def _not_sent(self) -> CifarTrackError:
         reason = self._sender.trouble or "it was not waited for"
@@ -284,24 +283,3 @@ def status_of(error: BaseException | None) -> str:
         return "FINISHED"
     # A signal between the block and its end shows itself only as the block being dropped.
     return "KILLED" if isinstance(error, KeyboardInterrupt | GeneratorExit) else "FAILED"
-
-
-def _ending(status: str, *, run: str) -> Operation:
-    return {"do": "end", "run": run, "status": status, "time": _now()}
-
-
-def _points(metrics: Mapping[str, float], *, step: int, at: float | None = None) -> Operation:
-    moment = _now() if at is None else int(at * 1000)
-    points = [[name, float(value), moment, step] for name, value in metrics.items()]
-    return {"do": "metrics", "points": points}
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _text(value: Value) -> str:
-    """A value as `override` reads it back."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value) if isinstance(value, float) else str(value)
