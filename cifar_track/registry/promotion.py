@@ -40,6 +40,7 @@ from cifar_track.registry.journal import (
 )
 from cifar_track.registry.proof import pass_gates
 from cifar_track.tracking import FinishedRun, tag
+from cifar_track.tracking.process import user_name
 
 # A promotion takes a minute; whoever waits longer waits for something that hangs.
 PATIENCE_SECONDS = 600.0
@@ -286,10 +287,12 @@ def _one_at_a_time(name: str) -> Iterator[None]:
 
     Those of other machines are told apart in the store: see `cifar_track.registry.journal`.
     """
-    store = hashlib.sha256(f"{tracking.open_store()} {name}".encode()).hexdigest()[:16]
-    lock = Path(tempfile.gettempdir()) / f"cifar_track-registry-{store}.lock"
+    # Another user may not open this one's file.
+    whose = f"{user_name()} {tracking.open_store()} {name}"
+    digest = hashlib.sha256(whose.encode()).hexdigest()[:16]
+    lock = Path(tempfile.gettempdir()) / f"cifar_track-registry-{digest}.lock"
     try:
-        with filelock.FileLock(lock, timeout=PATIENCE_SECONDS, mode=0o666):
+        with filelock.FileLock(lock, timeout=PATIENCE_SECONDS):
             yield
     except filelock.Timeout as error:
         raise CifarTrackError(
