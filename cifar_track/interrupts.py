@@ -151,10 +151,10 @@ def launcher_is_gone() -> bool:
 
 
 def _handle(number: int, _frame: FrameType | None) -> None:
-    if _State.deferred:
-        _State.pending = number
-    elif time.monotonic() >= _State.held_until:
-        _State.pending = number
+    if time.monotonic() < _State.held_until:
+        return  # one more would cut the clean-up's last wait short
+    _State.pending = number
+    if not _State.deferred:
         _raise_pending()
 
 

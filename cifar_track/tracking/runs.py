@@ -19,8 +19,9 @@ from cifar_track.tracking.process import identity_tags
 from cifar_track.tracking.reach import first_line
 from cifar_track.tracking.sender import Sender, patience
 
-# Who sends SIGTERM follows with SIGKILL, commonly after 10 s.
-PATIENCE_WHEN_KILLED = 4.0
+# Who sends SIGTERM follows with SIGKILL, commonly after 10 s; who presses Ctrl-C waits and sees.
+PATIENCE_WHEN_TERMINATED = 4.0
+PATIENCE_AFTER_CTRL_C = 20.0
 
 REFIT = "refit"
 STATUS_OF_TRIAL = {"completed": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
@@ -214,7 +215,7 @@ class Run(RunArtifacts):
         self._end(status)
         if launcher_is_gone() and tag.LAUNCHER_RUN_ID in self._tags:  # nobody else ends it
             self._add(ending("KILLED", run=self._tags[tag.LAUNCHER_RUN_ID]))
-        self._sender.wait(patience=PATIENCE_WHEN_KILLED if status == "KILLED" else patience())
+        self._sender.wait(patience=_patience_after(error) if status == "KILLED" else patience())
         problem = self._problem() if self._sender.close() else self._not_sent()
         if problem is not None and error is None:
             raise problem
@@ -283,3 +284,9 @@ def status_of(error: BaseException | None) -> str:
         return "FINISHED"
     # A signal between the block and its end shows itself only as the block being dropped.
     return "KILLED" if isinstance(error, KeyboardInterrupt | GeneratorExit) else "FAILED"
+
+
+def _patience_after(error: BaseException | None) -> float:
+    """How long a store that takes nothing is waited for after this error, in seconds."""
+    longest = PATIENCE_WHEN_TERMINATED if isinstance(error, Terminated) else PATIENCE_AFTER_CTRL_C
+    return min(longest, patience())
