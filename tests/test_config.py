@@ -145,7 +145,7 @@ class TestOverride:
         given = {"model.weights": "none", "model.preprocessing": "study", "model.image_size": "64"}
         changed = config.override(baseline, {**given, "model.architecture": "resnet50"})
         assert changed.model == Model(
-            "resnet50", weights="none", preprocessing="study", image_size=64
+            "resnet50", weights="none", preprocessing="study", image_size=64, trainable="all"
         )
 
     def test_another_architecture_wants_its_own_settings(self, baseline):
