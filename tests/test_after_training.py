@@ -14,6 +14,8 @@ from sklearn.metrics import log_loss
 from cifar_track import serving, workflow
 from cifar_track.config import CifarTrackError, Demands
 
+pytestmark = pytest.mark.slow  # whole trainings, ensembles and exports
+
 TINY = {
     "data.dataset": "procedural",
     "data.train_per_class": 6,
@@ -152,7 +154,6 @@ def test_exported_forms_agree_with_the_original(runs, forms, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} >= {"formats.csv"}
 
 
-@pytest.mark.slow
 def test_every_form_agrees_with_the_original(runs, tmp_path):
     workflow.export_model(runs[0], output=tmp_path)
     with (tmp_path / "formats.csv").open(newline="") as file:

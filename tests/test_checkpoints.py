@@ -57,6 +57,7 @@ def whole(images):
     return fit(images)[0]
 
 
+@pytest.mark.slow
 def test_a_fit_that_was_cut_twice_is_the_same_to_the_bit(images, whole, tmp_path):
     file = tmp_path / "fit.checkpoint"
     assert fit(images, file=file, cut_after=1) == (None, [1])
@@ -70,6 +71,7 @@ def test_a_fit_that_was_cut_twice_is_the_same_to_the_bit(images, whole, tmp_path
         assert np.array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_an_average_of_the_weights_goes_on_as_well(images, tmp_path):
     experiment = override(
         EXPERIMENT,
@@ -110,6 +112,7 @@ def test_a_fit_of_two_phases_that_was_cut_in_each_is_the_same_to_the_bit(images,
             assert np.array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_the_second_phase_that_fits_no_more_begins_with_the_first(images, tmp_path):
     file = tmp_path / "fit.checkpoint"
     whole, _ = fit(images, file=file, experiment=TWO_PHASES)
@@ -136,7 +139,16 @@ def test_a_fit_that_was_cut_at_its_end_trains_no_more(images, whole, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("damage", ["cut", "changed", "empty", "folder", "another page's"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "changed",
+        *(
+            pytest.param(damage, marks=pytest.mark.slow)
+            for damage in ("cut", "empty", "folder", "another page's")
+        ),
+    ],
+)
 def test_a_damaged_checkpoint_is_none(damage, images, whole, tmp_path):
     file = tmp_path / "fit.checkpoint"
     experiment = EXPERIMENT

@@ -145,7 +145,7 @@ def test_bfloat16_keeps_weights_and_softmax_in_float32():
     assert keras.config.dtype_policy().name == "float32"  # nothing outside has changed
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_the_served_model_loads_without_this_package(tmp_path, precision):
     network = build(precision=precision)
     network.compile(build_optimizer(Optimizer()), "sparse_categorical_crossentropy")
@@ -262,6 +262,7 @@ def test_a_served_network_answers_with_the_mean_of_its_views(whitened, views):
     assert {type(layer).__module__.split(".")[0] for layer in served._flatten_layers()} == {"keras"}
 
 
+@pytest.mark.slow
 def test_a_network_of_six_views_loads_without_this_package(whitened, tmp_path):
     network, images = whitened
     served = models.for_serving(network, views=6)
@@ -352,7 +353,11 @@ def test_resnet50_takes_every_file_that_kerass_has_saved(kind, backbone, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("trainable", "begins"), [("head", ("classes",)), ("last_stage", ("conv5_", "classes"))]
+    ("trainable", "begins"),
+    [
+        ("head", ("classes",)),
+        pytest.param("last_stage", ("conv5_", "classes"), marks=pytest.mark.slow),
+    ],
 )
 def test_resnet50_is_frozen_but_for_what_is_asked(trainable, begins):
     network = build(

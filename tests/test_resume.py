@@ -12,6 +12,8 @@ import pytest
 from cifar_track import tracking, training, workflow
 from cifar_track.config import CifarTrackError
 
+pytestmark = pytest.mark.slow  # whole trainings, in processes that are killed
+
 TINY = {
     "data.dataset": "procedural",
     "data.train_per_class": 6,
@@ -215,7 +217,6 @@ def test_a_search_that_somebody_works_on_is_refused(store, searched, monkeypatch
         workflow.run_experiment("tune", {**SEARCH, "training.seed": 5})
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("refit", ["continue", "none"])
 def test_the_best_trials_weights_are_gone_on_with(refit, searched):
     run_id = workflow.run_experiment("tune", {**SEARCH, "search.refit": refit}, workers=1)

@@ -84,7 +84,7 @@ def test_each_epoch_is_told_and_the_best_is_kept(images):
     assert reached == pytest.approx(result.best_val_accuracy, abs=1e-6)
 
 
-@pytest.mark.parametrize("seed", [0, 5])
+@pytest.mark.parametrize("seed", [0, pytest.param(5, marks=pytest.mark.slow)])
 def test_one_seed_gives_one_result(images, seed):
     first, again = (fit(images, **{"training.seed": seed}).history for _ in range(2))
     for a, b in zip(first, again, strict=True):
