@@ -246,6 +246,22 @@ def test_an_outbox_is_left_alone_while_its_process_lives_and_where_it_is_for_ano
     assert outbox.outboxes_left() == [kept.folder]
 
 
+def test_another_stores_outbox_with_nothing_left_is_not_said_to_have_been_sent(
+    store, monkeypatch, caplog
+):
+    about = {
+        "run_id": "f" * 32,
+        "name": "n",
+        "store": "sqlite:////elsewhere",
+        "cifar_track.pid": "1",
+    }
+    kept = outbox.Outbox.make(about)
+    kept.close(remove=False)
+    tracking.open_store()
+    assert caplog.messages == []
+    assert outbox.outboxes_left() == [kept.folder]
+
+
 def test_a_line_that_a_kill_cut_short_is_passed_over(store):
     kept = outbox.Outbox.make({"run_id": "r", "name": "n", "store": "s", "cifar_track.pid": "1"})
     kept.add([{"do": "tags", "tags": {"a": "1"}}])

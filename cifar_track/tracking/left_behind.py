@@ -48,7 +48,7 @@ def open_store(*, send: bool = True) -> str:
     if send and uri not in _seen:
         _seen.add(uri)
         for sent in send_left_behind(patience=PATIENCE_SECONDS):
-            if not sent.left:
+            if not sent.folder.exists():  # another store's stays, though nothing be left to send
                 _log.warning(
                     "run %s (%s): what was left of it has been sent", sent.run_id, sent.name
                 )
