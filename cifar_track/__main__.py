@@ -21,7 +21,6 @@ PACKAGES = (
     "matplotlib",
     "mlflow",
     "numpy",
-    "optuna",
     "platformdirs",
     "psutil",
     "rich",
