@@ -11,6 +11,7 @@ from cifar_track.config import CifarTrackError
 
 DEFAULT_DATABASE = "mlflow.db"
 SERVER_SCHEMES = ("http", "https")
+SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 DATABRICKS = ("databricks", "databricks-uc", "uc")
 
@@ -103,7 +104,7 @@ def _without_scheme(given: str) -> str:
         return _write_instead(given, f"{scheme}:{slashes}{rest.lstrip('/')}")
     if _HOST_AND_PORT.fullmatch(given):
         return _write_instead(given, f"http://{given}")
-    if Path(given).suffix in (".db", ".sqlite", ".sqlite3"):
+    if Path(given).suffix in SQLITE_SUFFIXES:
         return _write_instead(given, f"sqlite:///{given}")
     return _no_folder(given)
 

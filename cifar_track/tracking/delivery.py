@@ -27,12 +27,9 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.tracking.context.registry import resolve_tags
 
 from cifar_track.tracking import queries, tag
+from cifar_track.tracking.limits import METRICS_A_BATCH, PARAMETERS_A_BATCH, TAGS_A_BATCH
 from cifar_track.tracking.outbox import Operation, Progress
 
-# MLflow's own limits on one request.
-PARAMETERS_A_BATCH = 100
-METRICS_A_BATCH = 1000
-TAGS_A_BATCH = 100
 # And on one tag.
 TAG_LENGTH = 8000
 

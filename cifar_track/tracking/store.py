@@ -19,6 +19,7 @@ from cifar_track.config import DATASETS, CifarTrackError
 from cifar_track.tracking import schema
 from cifar_track.tracking.address import (
     DEFAULT_DATABASE,
+    SQLITE_SUFFIXES,
     folder_address,
     is_server,
     settled,
@@ -28,7 +29,6 @@ from cifar_track.tracking.address import (
 from cifar_track.tracking.reach import first_line, require_reachable
 
 UI_PORT = 5000
-SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 NOT_LOGGED_IN = "UNAUTHENTICATED"
 # MLflow opens its UI in the mode for language models unless the address says otherwise.
 UI_MODE = "workflowType=machine_learning"

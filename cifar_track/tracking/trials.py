@@ -12,9 +12,8 @@ import mlflow
 from mlflow.entities import Metric, Param, RunTag
 
 from cifar_track.tracking import queries, store, tag
+from cifar_track.tracking.limits import METRICS_A_BATCH, PARAMETERS_A_BATCH
 
-METRICS_A_BATCH = 1000  # MLflow's own limits on one request, as the next
-PARAMETERS_A_BATCH = 100
 # As many searches of one page as are looked through for one to go on with.
 NEWEST = 50
 

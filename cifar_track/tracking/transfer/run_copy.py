@@ -16,11 +16,8 @@ from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from cifar_track.tracking import tag
+from cifar_track.tracking.limits import METRICS_A_BATCH, PARAMETERS_A_BATCH
 from cifar_track.tracking.transfer.record import Transfer, batches
-
-# MLflow's own limits on one request.
-METRICS_A_BATCH = 1000
-PARAMETERS_A_BATCH = 100
 
 # What a copy says of itself, and the original does not.
 _OF_THE_COPY = (tag.MOVED_FROM, tag.MOVED_WHOLE)
