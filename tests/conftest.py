@@ -1,4 +1,4 @@
-"""Stores to log to: a fresh SQLite file for each test, one real server, one real PostgreSQL."""
+"""Stores to log to: a fresh SQLite file for each test, a real server and PostgreSQL; a browser."""
 
 from __future__ import annotations
 
@@ -18,8 +18,12 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 POSTGRES_PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 # What `mlflow run`, or the shell that pytest is started from, may have set.
@@ -30,6 +34,13 @@ MLFLOW_VARIABLES = (
     "MLFLOW_TRACKING_URI",
     "MLFLOW_REGISTRY_URI",
 )
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+# fmt: off
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--no-first-run",
+]
+# fmt: on
 # No test asks the author's server for the images, whatever the environment says.
 NO_DOWNLOAD = "http://127.0.0.1:9/nothing-listens-here.tar.gz"
 os.environ["CIFAR100_URL"] = NO_DOWNLOAD
@@ -194,6 +205,16 @@ def postgres_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             run(str(programs / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A real Chromium."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    with sync_api.sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
 
 
 def free_port() -> int:

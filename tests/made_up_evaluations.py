@@ -59,4 +59,5 @@ def make_result(
         predictions=None if evaluation is None else evaluation.predictions,
         probabilities=None if evaluation is None else evaluation.probabilities,
         losses=None if evaluation is None else evaluation.losses,
+        seen=None if evaluation is None else evaluation.seen,
     )

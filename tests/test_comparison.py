@@ -14,14 +14,16 @@ from cifar_track.comparison import (
     STUDY,
     Comparison,
     RunResult,
-    accuracy_text,
     compare,
     epochs_text,
+    figure_text,
     summary_table,
 )
-from cifar_track.config import CifarTrackError
+from cifar_track.config import METRICS, CifarTrackError
 from cifar_track.statistics import holm_adjust, mcnemar, tango_interval
 from tests.made_up_evaluations import make_evaluation, make_result
+
+ACCURACY = METRICS["test_accuracy"]
 
 
 @pytest.fixture(scope="module")
@@ -230,22 +232,22 @@ def test_the_summary_is_an_aligned_markdown_table(comparison: Comparison) -> Non
     assert cells[0] == [
         "iteration",
         "test accuracy (95 %)",
+        "top-5",
         "precision",
         "recall",
         "F1",
-        "top-5",
         "epochs",
         "study",
     ]
     assert cells[4][0] == "tune"
-    assert cells[4][1] == accuracy_text(comparison.results[2])
+    assert cells[4][1] == figure_text(comparison.results[2], ACCURACY)
     assert cells[4][6:] == ["20 (best 17)", "0.46"]
     assert cells[5] == ["resnet50", "-", "-", "-", "-", "-", "20", "-"]
 
 
 def test_texts_of_partial_results() -> None:
     bare = RunResult(run_id="1", name="x", iteration="tune", metrics={"test_accuracy": 0.5})
-    assert (accuracy_text(bare), epochs_text(bare)) == ("0.500", "-")
+    assert (figure_text(bare, ACCURACY), epochs_text(bare)) == ("0.500", "-")
     bounded = replace(
         bare,
         metrics={
@@ -255,7 +257,7 @@ def test_texts_of_partial_results() -> None:
             "best_epoch": 3.0,
         },
     )
-    assert accuracy_text(bounded) == "0.462 (0.452-0.471)"
+    assert figure_text(bounded, ACCURACY) == "0.462 (0.452-0.471)"
     assert epochs_text(bounded) == "- (best 3)"
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cifar_track import report
 from cifar_track.comparison import (
     Comparison,
     Pair,
@@ -22,6 +25,7 @@ from cifar_track.report import render_report, verdict
 from cifar_track.report.sentences import notices
 from cifar_track.statistics import PairedDifference
 from tests.made_up_evaluations import make_evaluation, make_result
+from tests.test_plots import contrast
 
 VOID = {"meta", "img", "br", "input"}
 
@@ -217,6 +221,21 @@ def test_six_runs_of_ten_thousand_images_stay_below_two_megabytes() -> None:
     images = np.random.default_rng(0).integers(0, 256, (10_000, 32, 32, 3)).astype(np.uint8)
     text = render_report(compare(results), test_images=images)
     assert len(text.encode()) < 2_000_000
+
+
+def test_words_and_marks_stand_out_from_the_page_in_both_schemes() -> None:
+    style = (Path(report.__file__).parent / "templates" / "style.css").read_text(encoding="utf-8")
+    light, dark = (
+        dict(re.findall(r"--([a-z]+(?:-\d)?): (#[0-9a-f]{6});", block))
+        for block in re.findall(r":root \{(.*?)\}", style, re.DOTALL)
+    )
+    assert light.keys() == dark.keys() >= {"ink", "faint", "link", "yes", "run-0", "run-9"}
+    for colours in (light, dark):
+        for name in ("ink", "faint", "link", "mind"):
+            for ground in ("paper", "band"):
+                assert contrast(colours[name], colours[ground]) >= 4.5, (name, ground)
+        for name in ("yes", "no", "best", *(f"run-{n}" for n in range(10))):
+            assert contrast(colours[name], colours["paper"]) >= 3, name
 
 
 def test_every_text_of_a_user_is_escaped() -> None:

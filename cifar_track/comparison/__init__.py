@@ -14,7 +14,7 @@ from cifar_track.comparison.importance import Importance, Importances, importanc
 from cifar_track.comparison.numbers import Number, RunNumbers, differences, numbers_of
 from cifar_track.comparison.run_result import STUDY, RunResult, SearchRecord
 from cifar_track.comparison.seeds import SeedGroup, SeedTest, seed_groups, seed_rule, seed_tests
-from cifar_track.comparison.table import MISSING, accuracy_text, epochs_text, summary_table
+from cifar_track.comparison.table import MISSING, epochs_text, figure_text, summary_table
 from cifar_track.comparison.together import Together, together
 
 __all__ = [
@@ -37,13 +37,13 @@ __all__ = [
     "Together",
     "ablation_rows",
     "ablation_table",
-    "accuracy_text",
     "attributions",
     "class_differences",
     "compare",
     "differences",
     "differing_settings",
     "epochs_text",
+    "figure_text",
     "importances",
     "most_confused",
     "numbers_of",

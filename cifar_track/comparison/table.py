@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cifar_track.comparison.run_result import RunResult, whole_of
+from cifar_track.config import MetricInfo, metrics_at
 
 if TYPE_CHECKING:
     from cifar_track.comparison.comparison import Comparison
@@ -14,24 +15,13 @@ MISSING = "-"
 
 def summary_table(comparison: Comparison) -> str:
     """The runs as a Markdown table that a terminal shows aligned; a missing value is a dash."""
-    header = (
-        "iteration",
-        "test accuracy (95 %)",
-        "precision",
-        "recall",
-        "F1",
-        "top-5",
-        "epochs",
-        "study",
-    )
+    first, *others = metrics_at("summary")
+    header = ("iteration", f"{first.label} (95 %)", *(m.label for m in others), "epochs", "study")
     lines = [
         (
             label,
-            accuracy_text(result),
-            _three_digits(result.metric("test_macro_precision")),
-            _three_digits(result.metric("test_macro_recall")),
-            _three_digits(result.metric("test_macro_f1")),
-            _three_digits(result.metric("test_top5_accuracy")),
+            figure_text(result, first),
+            *(metric.text(result.metric(metric.name), missing=MISSING) for metric in others),
             epochs_text(result),
             f"{result.study['accuracy']:.2f}" if "accuracy" in result.study else MISSING,
         )
@@ -48,13 +38,14 @@ def summary_table(comparison: Comparison) -> str:
     return "\n".join(rows)
 
 
-def accuracy_text(result: RunResult) -> str:
-    """Test accuracy with its interval, `0.462 (0.452-0.472)`; a dash where it is missing."""
-    accuracy = result.metric("test_accuracy")
-    low, high = result.metric("test_accuracy_low"), result.metric("test_accuracy_high")
-    if accuracy is None:
-        return MISSING
-    return f"{accuracy:.3f}" + ("" if low is None or high is None else f" ({low:.3f}-{high:.3f})")
+def figure_text(result: RunResult, metric: MetricInfo) -> str:
+    """A figure with its interval, `0.462 (0.452-0.472)`; a dash where it is missing."""
+    value = result.metric(metric.name)
+    low, high = result.metric(metric.low), result.metric(metric.high)
+    text = metric.text(value, missing=MISSING)
+    if value is None or low is None or high is None:
+        return text
+    return f"{text} ({metric.text(low)}-{metric.text(high)})"
 
 
 def epochs_text(result: RunResult) -> str:
@@ -64,10 +55,6 @@ def epochs_text(result: RunResult) -> str:
     if best is None:
         return MISSING if epochs is None else str(epochs)
     return f"{MISSING if epochs is None else epochs} (best {best})"
-
-
-def _three_digits(value: float | None) -> str:
-    return MISSING if value is None else f"{value:.3f}"
 
 
 def _aligned(text: str, width: int, column: int) -> str:

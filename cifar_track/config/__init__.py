@@ -25,6 +25,7 @@ from cifar_track.config.metrics import (
     METRICS,
     ClassFigure,
     MetricInfo,
+    Place,
     first_best,
     metrics_at,
 )
@@ -90,6 +91,7 @@ __all__ = [
     "MetricInfo",
     "Model",
     "Optimizer",
+    "Place",
     "Prediction",
     "Range",
     "Schedule",

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-# Where a metric is shown: the page of a comparison, the table in the terminal, the registry.
-Place = Literal["page", "summary", "registry"]
-EVERYWHERE: tuple[Place, ...] = ("page", "summary", "registry")
+# Where a metric is shown: what a run reached and what that took, on the page of a comparison; that
+# comparison's table in the terminal; the lists of runs, in the terminal and in MLflow's UI; the
+# registry.
+Place = Literal["page", "cost", "summary", "list", "registry"]
 
 # The study draws the first eleven classes only.
 FIRST_CLASSES = 11
@@ -50,6 +51,11 @@ class MetricInfo:
     def high(self) -> str:
         """The name under which the upper bound of its interval is logged."""
         return f"{self.name}_high"
+
+    @property
+    def logged(self) -> tuple[str, ...]:
+        """The names under which it is logged; the bounds are where one run's count gives them."""
+        return (self.name, self.low, self.high) if self.interval == "wilson" else (self.name,)
 
     @property
     def is_the_tests(self) -> bool:
@@ -105,7 +111,7 @@ METRICS: Mapping[str, MetricInfo] = MappingProxyType(
                 meaning="share of the test images whose most probable class is the true one",
                 unit="share",
                 interval="wilson",
-                places=EVERYWHERE,
+                places=("page", "summary", "list", "registry"),
             ),
             MetricInfo(
                 name="test_top5_accuracy",
@@ -113,7 +119,7 @@ METRICS: Mapping[str, MetricInfo] = MappingProxyType(
                 meaning="share of the test images whose true class is among the five most probable",
                 unit="share",
                 interval="wilson",
-                places=EVERYWHERE,
+                places=("page", "summary", "registry"),
             ),
             *(
                 MetricInfo(
@@ -122,7 +128,10 @@ METRICS: Mapping[str, MetricInfo] = MappingProxyType(
                     meaning=f"{figure.label} of a class, the plain mean over all classes",
                     unit="share",
                     interval="bootstrap",
-                    places=EVERYWHERE,
+                    # F1 sums the other two up.
+                    places=("page", "summary", "list", "registry")
+                    if figure.name == "f1"
+                    else ("page", "summary", "registry"),
                 )
                 for figure in CLASS_FIGURES
             ),
@@ -175,7 +184,7 @@ METRICS: Mapping[str, MetricInfo] = MappingProxyType(
                 label="validation",
                 meaning="highest accuracy of an epoch on the validation images",
                 unit="share",
-                places=("page", "registry"),
+                places=("page", "list", "registry"),
             ),
             MetricInfo(
                 name="best_val_loss",
@@ -197,7 +206,7 @@ METRICS: Mapping[str, MetricInfo] = MappingProxyType(
                 meaning="wall time of the fit, validation included",
                 unit="seconds",
                 better="lower",
-                places=("page",),
+                places=("cost",),
             ),
             MetricInfo(
                 name="fit_cpu_seconds",
@@ -205,14 +214,14 @@ METRICS: Mapping[str, MetricInfo] = MappingProxyType(
                 meaning="processor time of the fit, validation included",
                 unit="seconds",
                 better="lower",
-                places=("page",),
+                places=("cost",),
             ),
             MetricInfo(
                 name="images_per_second",
                 label="images a second",
                 meaning="training images a wall second",
                 unit="rate",
-                places=("page",),
+                places=("cost",),
             ),
             MetricInfo(
                 name="parameters",
@@ -220,7 +229,7 @@ METRICS: Mapping[str, MetricInfo] = MappingProxyType(
                 meaning="numbers that the network learns",
                 unit="count",
                 better="neither",
-                places=("page",),
+                places=("cost",),
             ),
         )
     }

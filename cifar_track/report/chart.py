@@ -108,6 +108,12 @@ def shape_scale(labels: Sequence[str]) -> alt.Scale:
     )
 
 
+def epoch_axis(longest: int) -> alt.Axis:
+    """An axis of whole epochs, of which there are no halves to be marked."""
+    step = max(1, round(longest / 10))
+    return alt.Axis(values=[1, *range(step if step > 1 else 2, longest + 1, step)], format="d")
+
+
 def zooming() -> alt.Parameter:
     """Drag to move, shift and wheel to zoom, double click to reset; the wheel alone scrolls."""
     return alt.selection_interval(bind="scales", zoom="wheel![event.shiftKey]")

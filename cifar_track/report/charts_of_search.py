@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 
 from cifar_track.comparison import varied_names
-from cifar_track.report.chart import BEST, FAINT, WIDTH, Chart, data, zooming
+from cifar_track.report.chart import BEST, FAINT, WIDTH, Chart, data, epoch_axis, zooming
 
 if TYPE_CHECKING:
     from cifar_track.comparison import Importances, SearchRecord
@@ -149,11 +149,12 @@ def _curves(prefix: str, search: SearchRecord, *, best: Any) -> Chart:
         for number, curve in search.curves.items()
         for epoch, value in enumerate(curve, start=1)
     ]
+    longest = max((len(curve) for curve in search.curves.values()), default=1)
     chart = (
         alt.Chart(data(rows))
         .mark_line(point=alt.OverlayMarkDef(size=22))
         .encode(
-            x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1, format="d")),
+            x=alt.X("epoch:Q", axis=epoch_axis(longest)),
             y=alt.Y("accuracy:Q", title="validation accuracy"),
             detail="trial:N",
             color=alt.condition(alt.datum.best, alt.value(BEST), OTHERS),

@@ -6,8 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cifar_track.comparison import attributions, seed_rule, superclass_recall
-from cifar_track.config import CLASS_FIGURES, metrics_at
-from cifar_track.report import charts_of_classes, charts_of_runs, sentences
+from cifar_track.config import CLASS_FIGURES, Place, metrics_at
+from cifar_track.report import (
+    charts_of_classes,
+    charts_of_runs,
+    charts_of_training,
+    sentences,
+)
 from cifar_track.report.charts_of_search import search_charts
 from cifar_track.report.pictures import strip
 
@@ -75,19 +80,22 @@ def _study(analysis: Analysis, **_: Any) -> Context | None:
 
 
 def _runs(analysis: Analysis, **_: Any) -> Context:
-    shown = [
-        metric
-        for metric in metrics_at("page")
-        if any(metric.name in run.numbers for run in analysis.numbers)
-    ]
-    best = {}
-    for metric in shown:
-        values = [run.numbers[metric.name].value for run in analysis.numbers
-                  if metric.name in run.numbers]  # fmt: skip
+    study = any(result.study for result in analysis.comparison.results)
+    return {**_columns(analysis, "page"), "study": study}
+
+
+def _columns(analysis: Analysis, place: Place) -> Context:
+    """The metrics of a table that some run has, and the best value of each that has one."""
+    shown, best = [], {}
+    for metric in metrics_at(place):
+        values = [
+            run.numbers[metric.name].value for run in analysis.numbers if metric.name in run.numbers
+        ]
+        if values:
+            shown.append(metric)
         if metric.better != "neither" and len(set(values)) > 1:
             best[metric.name] = max(values) if metric.better == "higher" else min(values)
-    study = any(result.study for result in analysis.comparison.results)
-    return {"metrics": shown, "best": best, "study": study}
+    return {"metrics": shown, "best": best}
 
 
 def _pairs(analysis: Analysis, **_: Any) -> Context:
@@ -194,10 +202,10 @@ def _together(analysis: Analysis, **_: Any) -> Context | None:
     return {} if analysis.pairs else None
 
 
-def _training(analysis: Analysis, **_: Any) -> Context | None:
-    cost = charts_of_runs.cost_chart(analysis.comparison)
-    charts = [*charts_of_runs.curve_charts(analysis.comparison), *([cost] if cost else [])]
-    return {"charts": charts} if charts else None
+def _training(analysis: Analysis, **_: Any) -> Context:
+    cost = charts_of_training.cost_chart(analysis.comparison)
+    curves = charts_of_training.curve_charts(analysis.comparison)
+    return {**_columns(analysis, "cost"), "charts": [*curves, *([cost] if cost else [])]}
 
 
 def _settings(analysis: Analysis, **_: Any) -> Context:

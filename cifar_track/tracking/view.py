@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from cifar_track.config import metrics_at
 from cifar_track.tracking import store, tag
 
 # An experiment's kind, by which the UI opens in the mode for models rather than for language
@@ -14,11 +15,7 @@ VIEW_KEY = "cifar_track"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW_KEY}"
 
 METRICS = (
-    "test_accuracy",
-    "test_accuracy_low",
-    "test_accuracy_high",
-    "test_macro_f1",
-    "best_val_accuracy",
+    *(name for info in metrics_at("list") for name in info.logged),
     "fit_seconds",
 )
 PARAMETERS = ("training.epochs",)

@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterator, Sequence
 
 from cifar_track import tracking
-from cifar_track.config import CifarTrackError
+from cifar_track.config import CifarTrackError, metrics_at
 from cifar_track.tracking import Branch
 from cifar_track.workflow.terminal import tell
 
-SHOWN = ("test_accuracy", "test_macro_f1", "best_val_accuracy")
+SHOWN = tuple(info.name for info in metrics_at("list"))
 BEST = "*"
 
 

@@ -64,6 +64,7 @@ function fitted(specification, figure) {
   if (missing > 0 && typeof specification.width === "number") {
     return { ...specification, width: Math.max(120, specification.width - missing) };
   }
+  if (missing > 0 && specification.columns > 2) return { ...specification, columns: 2 };
   return specification;
 }
 
@@ -79,7 +80,7 @@ async function enliven(figure) {
   if (control && signals[control] !== undefined) {
     await result.view.signal(control, signals[control]).runAsync();
   }
-  figure.querySelector(".picture").replaceChildren(living);
+  figure.querySelector(".picture > div").replaceChildren(living);
 }
 
 if (window.vegaEmbed) {
