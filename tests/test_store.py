@@ -228,6 +228,36 @@ def open_and_tell(folder, opening):
 
 
 @pytest.mark.slow
+def test_a_fresh_database_is_opened_by_users_who_share_no_folder(postgres_address, tmp_path):
+    """As from several machines: their only common place is the database."""
+    import sqlalchemy
+
+    server = sqlalchemy.create_engine(postgres_address, isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.exec_driver_sql("CREATE DATABASE fresh")
+    server.dispose()
+    program = "from cifar_track import tracking; tracking.open_store()"
+    openings = []
+    for number in range(4):
+        own = tmp_path / str(number)
+        own.mkdir()
+        environment = {
+            **os.environ,
+            "MLFLOW_TRACKING_URI": f"{postgres_address.removesuffix('/runs')}/fresh",
+            "TMPDIR": str(own),
+            "HOME": str(own),
+            "PYTHONPATH": str(REPOSITORY),
+        }
+        openings.append(
+            subprocess.Popen(
+                [sys.executable, "-c", program], env=environment, stderr=subprocess.PIPE, text=True
+            )
+        )
+    told = [opening.communicate(timeout=300)[1] for opening in openings]
+    assert [opening.returncode for opening in openings] == [0] * 4, told
+
+
+@pytest.mark.slow
 def test_a_kill_while_the_tables_are_made_leaves_a_store_that_opens(elsewhere, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "tests"))))
     processes = multiprocessing.get_context("forkserver")

@@ -48,7 +48,7 @@ from cifar_track.tracking.trials import (
     copy_trial,
     epochs_logged,
     epochs_of,
-    find_unfinished,
+    find_fit,
     recorded_trials,
     searches_of,
 )
@@ -90,7 +90,7 @@ __all__ = [
     "find_finished_run",
     "find_relocation",
     "find_runs",
-    "find_unfinished",
+    "find_fit",
     "finished_children",
     "finished_run",
     "holder_of",

@@ -48,6 +48,10 @@ def tables(uri: str) -> Iterator[None]:
                 _make_sqlite(path)
         yield
         return
+    if uri.startswith("postgresql"):
+        with _locked_in_postgresql(uri):
+            yield
+        return
     digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
     lock = Path(tempfile.gettempdir()) / f"cifar_track-{user_name()}-{digest}.lock"
     with _locked(lock, uri):
@@ -75,6 +79,22 @@ def _make_sqlite(path: Path) -> None:
 
 def _is_made(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 0
+
+
+@contextmanager
+def _locked_in_postgresql(uri: str) -> Iterator[None]:
+    """Hold a lock that the database itself keeps: a team's users and hosts share no other place.
+
+    It is a transaction's, so that it is let go with the connection, and behind a pooler too.
+    """
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool)
+    key = int.from_bytes(hashlib.sha256(b"cifar_track tables").digest()[:8], signed=True)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{SCHEMA_SECONDS:.0f}s'")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({key})")
+        yield
 
 
 @contextmanager

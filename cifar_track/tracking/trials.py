@@ -74,15 +74,15 @@ def searches_of(iteration: str, *, dataset_name: str) -> list[mlflow.entities.Ru
     return [run for run in found if tag.SEARCH_SETTINGS in run.data.tags]
 
 
-def find_unfinished(run_id: str, *, iteration: str) -> mlflow.entities.Run | None:
-    """A page's run that came to no good end, by its id; None if it is not such a one, or gone."""
+def find_fit(run_id: str, *, iteration: str) -> mlflow.entities.Run | None:
+    """A page's run without a search, by its id; None if it is not such a one, or gone."""
     try:
         run = store.client().get_run(run_id)
     except mlflow.MlflowException:
         return None
     is_it = run.data.tags.get(tag.ITERATION) == iteration and tag.KIND in run.data.tags
-    is_open = run.info.lifecycle_stage == "active" and run.info.status != "FINISHED"
-    return run if is_it and is_open and tag.SEARCH_SETTINGS not in run.data.tags else None
+    is_there = run.info.lifecycle_stage == "active"
+    return run if is_it and is_there and tag.SEARCH_SETTINGS not in run.data.tags else None
 
 
 def recorded_trials(parent_run_id: str) -> list[RecordedTrial]:

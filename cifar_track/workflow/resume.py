@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from cifar_track.tracking import tag
 from cifar_track.workflow.terminal import tell
 
 MODES = ("auto", "never", "same_commit")
+COMMIT_LETTERS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +26,15 @@ class Earlier:
     Attributes:
         run_id: MLflow's run id.
         takes_over: whether a new run takes over its trials, because its own best is settled.
+        is_over: whether nothing is left to do: its process was killed when all was kept, and what
+            it had not sent has been sent since.
         tags: what the run that goes on is tagged with.
     """
 
     run_id: str
-    takes_over: bool
-    tags: dict[str, str]
+    takes_over: bool = False
+    is_over: bool = False
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 def search_tags(experiment: Experiment, data: Dataset) -> dict[str, str]:
@@ -98,6 +102,8 @@ def _find_search(experiment: Experiment, data: Dataset, *, mode: str) -> Earlier
     changed = [name for name in tuning.MAY_CHANGE if before.get(name) != settings[name]]
     finished = run.info.status == "FINISHED"
     if finished and not changed:
+        if run_directory(run.info.run_id).exists():
+            return _over(experiment, run)
         tell(f"{experiment.name}: run {run.info.run_id} is this search, finished; beginning anew")
         return None
     settled = finished or tag.BEST_TRIAL in run.data.tags
@@ -118,13 +124,25 @@ def _find_fit(experiment: Experiment, data: Dataset, *, mode: str) -> Earlier | 
         epochs = checkpoints.finished_epochs(file, experiment=experiment)
         if not epochs:
             continue
-        run = tracking.find_unfinished(file.parent.name, iteration=experiment.name)
+        run = tracking.find_fit(file.parent.name, iteration=experiment.name)
         if run is None or run.data.tags.get(tag.DATASET) != data.name:
             continue
+        if run.info.status == "FINISHED":
+            return _over(experiment, run)
         earlier = earlier_of(run, mode=mode)
         tell(f"{experiment.name}: going on with run {earlier.run_id} after epoch {epochs}")
         return earlier
     return None
+
+
+def _over(experiment: Experiment, run: Any) -> Earlier:
+    """A run that was finished in its process's place: what that one kept of it still lies here."""
+    run_id = run.info.run_id
+    tell(
+        f"{experiment.name}: run {run_id} is the same, cut short when nothing but sending was left "
+        "to do, and has been finished since; begin another by repeating the command"
+    )
+    return Earlier(run_id=run_id, is_over=True)
 
 
 def earlier_of(run: Any, *, mode: str, takes_over: bool = False) -> Earlier:
@@ -142,7 +160,7 @@ def earlier_of(run: Any, *, mode: str, takes_over: bool = False) -> Earlier:
     tags = {tag.CONTINUES: run.info.run_id} if takes_over else {}
     before, now = run.data.tags.get(tag.MLFLOW_COMMIT), tracking.current_commit()
     if before != now:
-        words = f"run {run.info.run_id} was begun with commit {before}, this is {now}"
+        words = f"run {run.info.run_id} was begun with commit {_short(before)}, this is {_short(now)}"
         if mode == "same_commit":
             raise CifarTrackError(
                 f"{words}; expected the same: check that commit out, or allow it with "
@@ -152,6 +170,10 @@ def earlier_of(run: Any, *, mode: str, takes_over: bool = False) -> Earlier:
         known = [*run.data.tags.get(tag.EARLIER_COMMITS, "").split(), before or "none"]
         tags[tag.EARLIER_COMMITS] = " ".join(dict.fromkeys(known))
     return Earlier(run_id=run.info.run_id, takes_over=takes_over, tags=tags)
+
+
+def _short(commit: str | None) -> str:
+    return commit[:COMMIT_LETTERS] if commit else "none"
 
 
 def _settings(run: Any) -> dict[str, Any]:

@@ -102,6 +102,9 @@ def run_experiment(
         training.check_model(experiment, classes=classes)
         tags |= search_tags(experiment, data)
     earlier = find_earlier(experiment, data, mode=resume)
+    if earlier is not None and earlier.is_over:
+        forget(earlier.run_id)
+        return earlier.run_id
     goes_on = earlier is not None and not earlier.takes_over
     try:
         with tracking.start_run(
