@@ -1,9 +1,8 @@
-"""Where this program keeps what belongs to no project, and how its files are named."""
+"""Where this program keeps what belongs to no project."""
 
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import platformdirs
 from cifar_track.config import CifarTrackError
 
 APPLICATION = "cifar_track"
-LONGEST_NAME = 80  # characters; file systems allow 255 bytes, of which a character has four
 
 
 def cache_directory() -> Path:
@@ -82,15 +80,6 @@ def require_writable(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(b"\0")
-
-
-def file_name(text: str) -> str:
-    """A text, such as a run's name, as one part of a path on any system; never empty, never `..`.
-
-    Letters, digits, `.`, `_` and `-` stay; each run of other signs becomes a single `-`.
-    """
-    name = re.sub(r"[^\w.-]+", "-", text).strip(".-")[:LONGEST_NAME]
-    return name or "unnamed"
 
 
 def expanded(path: Path) -> Path:

@@ -190,27 +190,6 @@ def test_a_state_folder_that_cannot_be_made_is_one_line(monkeypatch):
         folders.require_state_directory()
 
 
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("baseline", "baseline"),
-        ("trial 0", "trial-0"),
-        ("../../etc/passwd", "etc-passwd"),
-        ("..", "unnamed"),
-        ("", "unnamed"),
-        ("/", "unnamed"),
-        ("a\\b:c*d?e\n", "a-b-c-d-e"),
-        ("größer_2.5-x", "größer_2.5-x"),
-        (".hidden", "hidden"),
-        ("x" * 500, "x" * 80),
-    ],
-)
-def test_a_run_may_have_any_name_and_its_files_stay_where_they_belong(text, name, tmp_path):
-    assert folders.file_name(text) == name
-    (tmp_path / f"{name}.png").write_bytes(b"")
-    assert [path.name for path in tmp_path.iterdir()] == [f"{name}.png"]
-
-
 def test_a_tilde_is_the_home_folder(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     assert folders.expanded(Path("~/data")) == Path("/home/me/data")

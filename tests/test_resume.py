@@ -108,9 +108,7 @@ def test_an_iteration_goes_on_from_its_last_finished_epoch(store, cut, monkeypat
     assert workflow.run_experiment("adam_bn", {**TINY, "training.epochs": 1}) != run_id
 
 
-def test_a_fit_killed_when_all_was_kept_is_finished_and_not_begun_anew(
-    store, monkeypatch, capsys
-):
+def test_a_fit_killed_when_all_was_kept_is_finished_and_not_begun_anew(store, monkeypatch, capsys):
     """Its run ended by what it had kept; what it would have been gone on with still lies there."""
     once = {**TINY, "training.epochs": 1, "training.seed": 8}
     monkeypatch.setattr("cifar_track.workflow.train.forget", lambda run_id: None)
@@ -119,7 +117,7 @@ def test_a_fit_killed_when_all_was_kept_is_finished_and_not_begun_anew(
     assert store_of(run_id).is_dir()
     capsys.readouterr()
     assert workflow.run_experiment("adam_bn", once) == run_id
-    assert f"run {run_id} is the same, cut short when nothing but sending" in capsys.readouterr().out
+    assert f"run {run_id} is the same, cut short when nothing" in capsys.readouterr().out
     assert not store_of(run_id).exists()
 
 
@@ -220,7 +218,8 @@ def test_another_commit_is_said_and_may_be_refused(searched, monkeypatch, capsys
     with pytest.raises(Enough) as caught:
         workflow.run_experiment("tune", more)
     before = read(searched).data.tags.get("mlflow.source.git.commit")
-    assert f"was begun with commit {(before or 'none')[:10]}, this is another" in capsys.readouterr().out
+    short = (before or "none")[:10]
+    assert f"was begun with commit {short}, this is another" in capsys.readouterr().out
     assert json.loads(str(caught.value))["cifar_track.earlier_commits"] == str(before or "none")
     with pytest.raises(CifarTrackError, match="expected the same") as refused:
         workflow.run_experiment("tune", more, resume="same_commit")

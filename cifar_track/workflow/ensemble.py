@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +12,11 @@ import numpy as np
 
 from cifar_track import blending, tracking
 from cifar_track.config import CifarTrackError
-from cifar_track.data import Dataset, load_dataset
-from cifar_track.evaluation import Evaluation, evaluate
+from cifar_track.data import load_dataset
+from cifar_track.evaluation import Evaluation
 from cifar_track.statistics import paired_difference
 from cifar_track.tracking import FinishedRun, tag
+from cifar_track.workflow.outcome import judge, log_classifier
 from cifar_track.workflow.register import data_of
 from cifar_track.workflow.terminal import load_tensorflow, tell
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
 
-EXAMPLE_IMAGES = 2
 # What the ensemble is judged by is what its members are judged by.
 SHARED = (tag.VALIDATION_DIGEST, tag.TEST_DIGEST, tag.BUDGET)
 
@@ -85,8 +84,11 @@ def blend_runs(
     mean = blending.mix([member.validation for member in members], weights)
     data = load_dataset(data_of(runs[0]), directory=data_dir)
     load_tensorflow()
+    from cifar_track import training
+
     network = _blended(members, weights)
-    evaluation = _evaluate(network, data)
+    test = data.load_test()
+    evaluation = judge(training.predict(network, test.images), test, data)
     best = max(members, key=lambda member: _accuracy(member.validation, labels))
     table = _table(members, weights, labels)
     figures = {
@@ -121,7 +123,7 @@ def blend_runs(
         run.log_table(table, "ensemble/members.json")
         run.log_evaluation(evaluation)
         run.log_validation(mean.astype(np.float32), labels)
-        _log_model(run, network, data)
+        log_classifier(run, network, data, step=0)
     _tell_outcome(evaluation, best.run)
     tell(f"ensemble: run {run.id}")
     return run.id
@@ -183,33 +185,6 @@ def _blended(members: Sequence[Member], weights: NDArray[np.float64]) -> keras.M
         temperatures=[member.temperature for member, _ in taken],
         weights=[weight for _, weight in taken],
     )
-
-
-def _evaluate(network: keras.Model, data: Dataset) -> Evaluation:
-    from cifar_track import training
-
-    test = data.load_test()
-    return evaluate(
-        training.predict(network, test.images),
-        test.labels,
-        class_names=data.classes.fine,
-        superclass_names=data.classes.coarse,
-        superclass_of=data.classes.superclass_of,
-    )
-
-
-def _log_model(run: tracking.Run, network: keras.Model, data: Dataset) -> None:
-    from cifar_track import serving
-
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = Path(folder, "model")
-        serving.save_classifier(
-            network,
-            prepared,
-            classes=data.classes,
-            example=data.validation.images[:EXAMPLE_IMAGES],
-        )
-        run.log_model(prepared, metrics_step=0)
 
 
 def _table(

@@ -160,7 +160,9 @@ def earlier_of(run: Any, *, mode: str, takes_over: bool = False) -> Earlier:
     tags = {tag.CONTINUES: run.info.run_id} if takes_over else {}
     before, now = run.data.tags.get(tag.MLFLOW_COMMIT), tracking.current_commit()
     if before != now:
-        words = f"run {run.info.run_id} was begun with commit {_short(before)}, this is {_short(now)}"
+        words = (
+            f"run {run.info.run_id} was begun with commit {_short(before)}, this is {_short(now)}"
+        )
         if mode == "same_commit":
             raise CifarTrackError(
                 f"{words}; expected the same: check that commit out, or allow it with "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,9 +20,9 @@ from cifar_track.config import (
     load_experiment,
     override,
 )
-from cifar_track.data import Dataset, find_seen, load_dataset
-from cifar_track.evaluation import evaluate
+from cifar_track.data import Dataset, load_dataset
 from cifar_track.tracking import tag
+from cifar_track.workflow.outcome import judge, log_classifier
 from cifar_track.workflow.progress import following_fit, waiting
 from cifar_track.workflow.resume import (
     Earlier,
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
     import keras
 
     from cifar_track import training
-
-EXAMPLE_IMAGES = 2
 
 
 def run_experiment(
@@ -262,22 +259,14 @@ def _evaluate_and_log(
     moments: Sequence[float] = (),
 ) -> dict[str, float]:
     """Judge a fit by the test images and log it, with its epochs where there are moments."""
-    from cifar_track import models, serving, training
+    from cifar_track import models, training
 
     served = models.for_serving(fit.model, views=experiment.prediction.views)
     with waiting("evaluating"):
         test = data.load_test()
         run.set_tags({tag.TEST_DIGEST: test.digest})
         logarithms = training.predict(models.with_log_probabilities(served), test.images)
-        evaluation = evaluate(
-            np.exp(logarithms),
-            test.labels,
-            log_probabilities=logarithms,
-            seen=find_seen(test.images, data.train.images),
-            class_names=data.classes.fine,
-            superclass_names=data.classes.coarse,
-            superclass_of=data.classes.superclass_of,
-        )
+        evaluation = judge(np.exp(logarithms), test, data, log_probabilities=logarithms)
     figures = {
         "best_val_accuracy": fit.best_val_accuracy,
         "best_val_loss": fit.best_val_loss,
@@ -296,11 +285,7 @@ def _evaluate_and_log(
         run.log_history(fit.history)
         run.log_evaluation(evaluation)
         run.log_validation(training.predict(served, data.validation.images), data.validation.labels)
-        with tempfile.TemporaryDirectory() as folder:
-            prepared = Path(folder, "model")
-            example = data.validation.images[:EXAMPLE_IMAGES]
-            serving.save_classifier(served, prepared, classes=data.classes, example=example)
-            run.log_model(prepared, metrics_step=fit.best_epoch)
+        log_classifier(run, served, data, step=fit.best_epoch)
     return figures
 
 
