@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cifar_track import config
-from cifar_track.cli.options import ExpandedPath
+from cifar_track.cli.options import FILTER, ExpandedPath
 
 
 @click.command("compare")
@@ -18,13 +18,7 @@ from cifar_track.cli.options import ExpandedPath
     help="Ids, beginnings of ids or names of runs.  [default: of each iteration the newest "
     "finished run on the same training and test images as the newest of all]",
 )
-@click.option(
-    "--filter",
-    "filter_string",
-    metavar="FILTER",
-    default="",
-    help="Also the finished runs that match a filter of MLflow's.",
-)
+@FILTER
 @click.option(
     "--allow",
     metavar="WORD,WORD,...",

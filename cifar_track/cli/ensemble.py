@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cifar_track.cli.options import DATA_DIRECTORY, DATASET
+from cifar_track.cli.options import DATA_DIRECTORY, DATASET, FILTER
 
 
 @click.command("ensemble")
@@ -16,6 +16,7 @@ from cifar_track.cli.options import DATA_DIRECTORY, DATASET
     default="",
     help="Runs of MLflow.  [default: all that were judged by the newest run's validation images]",
 )
+@FILTER
 @DATASET
 @DATA_DIRECTORY
 @click.option(
@@ -25,7 +26,9 @@ from cifar_track.cli.options import DATA_DIRECTORY, DATASET
     show_default=True,
     help="Of the bags by which the weights are chosen.",
 )
-def ensemble(*, runs: str, dataset: str, data_dir: Path | None, seed: int) -> None:
+def ensemble(
+    *, runs: str, filter_string: str, dataset: str, data_dir: Path | None, seed: int
+) -> None:
     """Make one model of several runs: a weighted mean of their probabilities.
 
     Temperatures and weights are chosen by the validation images, the weights by greedy selection in
@@ -35,9 +38,14 @@ def ensemble(*, runs: str, dataset: str, data_dir: Path | None, seed: int) -> No
     Examples:
       mlflow run . -e ensemble
       python -m cifar_track ensemble --runs 5f0c1e,9ab3d2
+      mlflow run . -e ensemble -P filter="tags.mlflow.parentRunId = '5f0c1e...'"
     """
     from cifar_track import workflow
 
     workflow.blend_runs(
-        tuple(runs.replace(",", " ").split()), dataset=dataset, data_dir=data_dir, seed=seed
+        tuple(runs.replace(",", " ").split()),
+        filter_string=filter_string,
+        dataset=dataset,
+        data_dir=data_dir,
+        seed=seed,
     )

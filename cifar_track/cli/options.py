@@ -39,6 +39,14 @@ DATA_DIRECTORY = click.option(
     "of this program and of Keras, then a download]",
 )
 
+FILTER = click.option(
+    "--filter",
+    "filter_string",
+    metavar="FILTER",
+    default="",
+    help="Also the finished runs that match a filter of MLflow's.",
+)
+
 
 def _be_quiet(context: click.Context, _option: click.Parameter, value: Any) -> None:
     # Read in workflow/terminal.py, which is not imported before the verb runs.

@@ -27,10 +27,11 @@ from cifar_track.tracking.records import (
     add_tags,
     digest_of_data,
     find_finished_run,
+    find_finished_runs,
     load_arrays,
 )
 from cifar_track.tracking.relocation import Relocation, find_relocation, relocate
-from cifar_track.tracking.resolve import describe_run, resolve_filter, resolve_run
+from cifar_track.tracking.resolve import describe_run, resolve_filter, resolve_run, resolve_runs
 from cifar_track.tracking.runs import ChildRun, NotSentError, Run
 from cifar_track.tracking.sender import patience
 from cifar_track.tracking.start import start_run
@@ -88,6 +89,7 @@ __all__ = [
     "find_ablation",
     "find_child",
     "find_finished_run",
+    "find_finished_runs",
     "find_fit",
     "find_relocation",
     "find_runs",
@@ -109,6 +111,7 @@ __all__ = [
     "require_comparable",
     "resolve_filter",
     "resolve_run",
+    "resolve_runs",
     "run_url",
     "searches_of",
     "send_left_behind",

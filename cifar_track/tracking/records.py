@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from cifar_track.tracking import store
 from cifar_track.tracking.artifacts import PREDICTIONS, VALIDATION
 from cifar_track.tracking.queries import FinishedRun, finished_run
 from cifar_track.tracking.reach import first_line
-from cifar_track.tracking.resolve import describe_run, resolve_run
+from cifar_track.tracking.resolve import describe_run, resolve_runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +27,7 @@ __all__ = [
     "add_tags",
     "digest_of_data",
     "find_finished_run",
+    "find_finished_runs",
     "load_arrays",
 ]
 
@@ -37,11 +38,24 @@ def find_finished_run(reference: str, *, dataset_name: str | None = None) -> Fin
     Raises:
         CifarTrackError: no run or several are called so, or the run has not finished.
     """
-    found = resolve_run(reference, dataset_name=dataset_name)
-    if found.info.status != "FINISHED" or found.info.lifecycle_stage != "active":
-        state = found.info.status if found.info.lifecycle_stage == "active" else "deleted"
-        raise CifarTrackError(f"run {describe_run(found)} is {state}; name a finished run")
-    return finished_run(found)
+    [found] = find_finished_runs([reference], dataset_name=dataset_name)
+    return found
+
+
+def find_finished_runs(
+    references: Sequence[str], filter_string: str = "", *, dataset_name: str | None = None
+) -> list[FinishedRun]:
+    """The finished runs that a person means, as `resolve_runs` finds them.
+
+    Raises:
+        CifarTrackError: as `resolve_runs`, or one of them has not finished.
+    """
+    found = resolve_runs(references, filter_string, dataset_name=dataset_name)
+    for run in found:
+        if run.info.status != "FINISHED" or run.info.lifecycle_stage != "active":
+            state = run.info.status if run.info.lifecycle_stage == "active" else "deleted"
+            raise CifarTrackError(f"run {describe_run(run)} is {state}; name a finished run")
+    return [finished_run(run) for run in found]
 
 
 def load_arrays(run_id: str, path: str) -> dict[str, NDArray[Any]]:

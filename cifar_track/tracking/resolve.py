@@ -60,6 +60,27 @@ def resolve_run(reference: str, *, dataset_name: str | None = None) -> mlflow.en
     raise CifarTrackError(f"{reference!r} may be {listed}{more}; name one by its id")
 
 
+def resolve_runs(
+    references: Sequence[str], filter_string: str = "", *, dataset_name: str | None = None
+) -> list[mlflow.entities.Run]:
+    """The runs that are named, in that order, then the others that match a filter, oldest first.
+
+    Args:
+        references: ids, beginnings of ids or names.
+        filter_string: as for `resolve_filter`; none if empty.
+        dataset_name: whose runs; those of every data set unless given.
+
+    Raises:
+        CifarTrackError: as `resolve_run` and `resolve_filter`.
+    """
+    runs = [resolve_run(reference, dataset_name=dataset_name) for reference in references]
+    if filter_string:
+        named = {run.info.run_id for run in runs}
+        found = resolve_filter(filter_string, dataset_name=dataset_name)
+        runs += [run for run in reversed(found) if run.info.run_id not in named]
+    return runs
+
+
 def resolve_filter(
     filter_string: str, *, dataset_name: str | None = None
 ) -> list[mlflow.entities.Run]:

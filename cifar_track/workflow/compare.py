@@ -106,11 +106,7 @@ def _choose(
                 f"no finished run on {dataset} to compare; run one first: mlflow run . -e baseline"
             )
         return tuple(run.run_id for run in choice.runs), {}, dataset
-    runs = [tracking.resolve_run(reference, dataset_name=dataset) for reference in references]
-    if filter_string:
-        named = {run.info.run_id for run in runs}
-        found = tracking.resolve_filter(filter_string, dataset_name=dataset)
-        runs += [run for run in reversed(found) if run.info.run_id not in named]
+    runs = tracking.resolve_runs(references, filter_string, dataset_name=dataset)
     run_ids = tuple(run.info.run_id for run in runs)
     if len(set(run_ids)) != len(run_ids):
         raise CifarTrackError("a run is named twice; name each run once")

@@ -44,8 +44,9 @@ class Member:
 
 
 def blend_runs(
-    run_ids: Sequence[str] = (),
+    references: Sequence[str] = (),
     *,
+    filter_string: str = "",
     dataset: str = "cifar100",
     data_dir: Path | None = None,
     seed: int = 0,
@@ -56,8 +57,9 @@ def blend_runs(
     the test images are read once both stand.
 
     Args:
-        run_ids: the runs, or the beginnings of their ids; all that were judged by the same
-            validation images as the newest, if empty.
+        references: ids, beginnings of ids or names of runs. Without these and a filter, all that
+            were judged by the same validation images as the newest.
+        filter_string: a filter of MLflow's, for finished runs.
         dataset: whose runs, where none are named.
         data_dir: where CIFAR-100 lies, before the usual places.
         seed: of the bags by which the weights are chosen.
@@ -71,7 +73,7 @@ def blend_runs(
     """
     began = time.process_time()
     tracking.open_store()
-    runs = [tracking.find_finished_run(run_id) for run_id in run_ids] or _group(dataset)
+    runs = tracking.find_finished_runs(references, filter_string) or _group(dataset)
     labels = _require_same_images(runs)
     members = [_member(run, labels) for run in runs]
     weights = blending.select_weights([m.validation for m in members], labels, seed=seed)
