@@ -111,6 +111,35 @@ def test_an_ensemble_is_compared_registered_and_served(runs, ensemble):
     assert len(mlflow.pyfunc.load_model(f"models:/{name}@champion").predict(images)) == 2
 
 
+def test_the_trials_that_a_search_kept_become_one_model(runs, capsys):
+    settings = {**TINY, "search.trials": 3, "search.trial_epochs": 1, "training.epochs": 1}
+    search = workflow.run_experiment("tune", {**settings, "search.keep": 2}, workers=1)
+    trials = mlflow.search_runs(
+        search_all_experiments=True,
+        filter_string=f"tags.mlflow.parentRunId = '{search}' AND tags.`cifar_track.kind` = 'trial'",
+        order_by=["metrics.best_val_accuracy DESC", "attributes.start_time"],
+        output_format="list",
+    )
+    best, second, last = (trial.info.run_id for trial in trials)
+    kept = [run_id for run_id in (best, second) if model_of(run_id)]
+    assert (kept, model_of(last)) == ([best, second], None)
+    assert {trial.info.status for trial in trials} == {"FINISHED"}
+    for run_id in kept:  # the weights of the epoch that the trial is judged by
+        found = arrays(run_id, "validation")
+        accuracy = np.mean(found["probabilities"].argmax(axis=1) == found["labels"])
+        assert accuracy == pytest.approx(mlflow.get_run(run_id).data.metrics["best_val_accuracy"])
+
+    blended = mlflow.get_run(workflow.blend_runs(search=search))
+    assert set(blended.data.tags["cifar_track.members"].split(",")) == set(kept)
+    assert blended.data.tags["cifar_track.test_digest"]
+    with pytest.raises(CifarTrackError, match=r"kept no trial's network; search with -P keep="):
+        workflow.blend_runs(search=runs[0])
+
+
+def model_of(run_id):
+    return mlflow.get_run(run_id).data.tags.get("cifar_track.model_uri")
+
+
 def test_what_can_not_be_combined_is_told(runs, store):
     with pytest.raises(CifarTrackError, match="of 2 runs, 1 of them different; expected two"):
         workflow.blend_runs([runs[0], runs[0]])

@@ -171,13 +171,19 @@ class TestVerbs:
     def test_ensemble(self, workflow):
         assert cli.run(["ensemble"]) == 0
         assert cli.run(["ensemble", "--runs", "a1, b2", "--seed", "3", "--data_dir", "d"]) == 0
-        assert cli.run(["ensemble", "--filter", "params.seed = '1'"]) == 0
-        plain = {"dataset": "cifar100", "data_dir": None, "seed": 0, "filter_string": ""}
+        assert cli.run(["ensemble", "--filter", "params.seed = '1'", "--search", "b2"]) == 0
+        plain = {
+            "dataset": "cifar100",
+            "data_dir": None,
+            "seed": 0,
+            "filter_string": "",
+            "search": None,
+        }
         named = {**plain, "data_dir": Path("d"), "seed": 3}
         assert workflow.asked == [
             ("blend_runs", ((),), plain),
             ("blend_runs", (("a1", "b2"),), named),
-            ("blend_runs", ((),), {**plain, "filter_string": "params.seed = '1'"}),
+            ("blend_runs", ((),), {**plain, "filter_string": "params.seed = '1'", "search": "b2"}),
         ]
 
     def test_serve(self, workflow):

@@ -17,6 +17,7 @@ from cifar_track.cli.options import DATA_DIRECTORY, DATASET, FILTER
     help="Runs of MLflow.  [default: all that were judged by the newest run's validation images]",
 )
 @FILTER
+@click.option("--search", metavar="RUN", help="Also the trials that a search kept by keep=.")
 @DATASET
 @DATA_DIRECTORY
 @click.option(
@@ -27,7 +28,13 @@ from cifar_track.cli.options import DATA_DIRECTORY, DATASET, FILTER
     help="Of the bags by which the weights are chosen.",
 )
 def ensemble(
-    *, runs: str, filter_string: str, dataset: str, data_dir: Path | None, seed: int
+    *,
+    runs: str,
+    filter_string: str,
+    search: str | None,
+    dataset: str,
+    data_dir: Path | None,
+    seed: int,
 ) -> None:
     """Make one model of several runs: a weighted mean of their probabilities.
 
@@ -45,6 +52,7 @@ def ensemble(
     workflow.blend_runs(
         tuple(runs.replace(",", " ").split()),
         filter_string=filter_string,
+        search=search,
         dataset=dataset,
         data_dir=data_dir,
         seed=seed,

@@ -29,6 +29,7 @@ SHORTCUTS = {
     "image_size": ("model.image_size", "Of resnet50: the side images are enlarged to, in pixels."),
     "trials": ("search.trials", "Of a search: how many settings to try."),
     "tuner": ("search.tuner", f"Of a search: one of {', '.join(config.TUNERS)}."),
+    "keep": ("search.keep", "Of a search: how many trials' networks to log, for `ensemble`."),
     "stop": ("search.stop", f"Of a search: which trials end early: {' or '.join(config.STOPS)}."),
     "objective": ("search.objective", f"Of a search: {' or '.join(config.OBJECTIVES)}."),
 }

@@ -107,6 +107,7 @@ class Search(Section):
         retries: how often a trial whose process was killed from outside is tried again.
         refit: what becomes of the best: its settings are fitted `anew` as the page says, training
             goes on from its weights (`continue`), or its own network is the result (`none`).
+        keep: of how many of the best trials the networks are logged to their runs, for `ensemble`.
         space: the ranges by the names that `override` takes, such as `model.dense_units`.
     """
 
@@ -118,6 +119,7 @@ class Search(Section):
     stop: str = "none"
     retries: int = 2
     refit: str = "anew"
+    keep: int = 0
     space: Mapping[str, Range] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
@@ -130,6 +132,7 @@ class Search(Section):
         require_choice("search.stop", self.stop, STOPS)
         require("search.retries", self.retries, at_least=0)
         require_choice("search.refit", self.refit, REFITS)
+        require("search.keep", self.keep, at_least=0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,6 +50,7 @@ from cifar_track.tracking.trials import (
     epochs_logged,
     epochs_of,
     find_fit,
+    kept_trials,
     recorded_trials,
     searches_of,
 )
@@ -96,6 +97,7 @@ __all__ = [
     "finished_children",
     "finished_run",
     "holder_of",
+    "kept_trials",
     "load_arrays",
     "load_result",
     "mend",

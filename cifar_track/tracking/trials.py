@@ -11,8 +11,10 @@ from typing import Any
 import mlflow
 from mlflow.entities import Metric, Param, RunTag
 
+from cifar_track.config import CifarTrackError
 from cifar_track.tracking import queries, store, tag
 from cifar_track.tracking.limits import METRICS_A_BATCH, PARAMETERS_A_BATCH
+from cifar_track.tracking.resolve import describe_run, resolve_run
 
 # As many searches of one page as are looked through for one to go on with.
 NEWEST = 50
@@ -98,6 +100,29 @@ def recorded_trials(parent_run_id: str) -> list[RecordedTrial]:
             trial = _recorded(run)
             trials.setdefault(trial.number, trial)
     return [trial for _, trial in sorted(trials.items())]
+
+
+def kept_trials(reference: str) -> list[queries.FinishedRun]:
+    """The trials of a search whose networks were logged, in their order.
+
+    Args:
+        reference: the search's run, as `resolve_run` takes it.
+
+    Raises:
+        CifarTrackError: there is no such run, or it kept none.
+    """
+    search = resolve_run(reference)
+    found = queries.search_runs(
+        [search.info.experiment_id],
+        f"tags.`{tag.MLFLOW_PARENT}` = '{search.info.run_id}' AND tags.`{tag.KIND}` = 'trial'"
+        f" AND tags.`{tag.MODEL_URI}` LIKE 'models:/%' AND attributes.status = 'FINISHED'",
+    )
+    if not found:
+        raise CifarTrackError(
+            f"run {describe_run(search)} kept no trial's network; search with -P keep=5, or more "
+            "than were kept, and name that run"
+        )
+    return sorted(map(queries.finished_run, found), key=lambda run: int(run.tags[tag.TRIAL]))
 
 
 def copy_trial(trial: RecordedTrial, *, parent_run_id: str) -> None:

@@ -170,7 +170,7 @@ class Scheduler:
         if hyperband:
             epochs = int(chosen["tuner/epochs"]) - first_epoch
             experiment = override(experiment, {"training.epochs": epochs})
-        wanted = hyperband or self._settings.refit != "anew"
+        wanted = hyperband or self._settings.refit != "anew" or self._settings.keep > 0
         return Job(
             experiment=experiment,
             number=number,

@@ -18,7 +18,7 @@ from cifar_track.tuning.trials import (
     SearchResult,
     TrialListener,
     TrialRecord,
-    best_trial,
+    ranked_trials,
 )
 
 if TYPE_CHECKING:
@@ -122,15 +122,17 @@ def _result(scheduler: Scheduler, experiment: Experiment, directory: Path) -> Se
             f"last: {killed[max(killed)]}; the same command tries them again, and fewer --workers "
             "need less memory"
         )
-    best = best_trial(trials, maximize=settings.objective == "val_accuracy")
-    if best is None:
+    ranked = ranked_trials(trials, maximize=settings.objective == "val_accuracy")
+    if not ranked:
         last = f"; the last: {last_line(trials[-1].error)}" if trials else ""
         raise CifarTrackError(
             f"none of {len(trials)} trials was completed{last}; another space or other settings "
             "make another search, and --resume never begins this one anew"
         )
+    best = ranked[0]
     weights = None if settings.refit == "anew" else scheduler.weights_of(best.number)
+    kept = tuple((trial, scheduler.weights_of(trial.number)) for trial in ranked[: settings.keep])
     for file in directory.glob("*.weights.h5"):
-        if file != weights:
+        if file not in {weights, *(file for _, file in kept)}:
             file.unlink()
-    return SearchResult(trials=trials, best=best, weights=weights)
+    return SearchResult(trials=trials, best=best, weights=weights, kept=kept)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 STATE_VERSION = 2
 # A search may be given more trials, more patience or another end, and stays the same search.
-MAY_CHANGE = ("search.trials", "search.retries", "search.refit")
+MAY_CHANGE = ("search.trials", "search.retries", "search.refit", "search.keep")
 
 
 @contextlib.contextmanager

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cifar_track.config import Experiment, Value, first_best
+from cifar_track.config import Experiment, Value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +87,14 @@ class SearchResult:
         trials: every trial by its number.
         best: the best of the completed ones.
         weights: the file with the weights of its best epoch, where the refit wants them.
+        kept: of the best trials, the best first, with the files of theirs; as many as
+            `search.keep` says and were completed.
     """
 
     trials: tuple[TrialResult, ...]
     best: TrialResult
     weights: Path | None = None
+    kept: tuple[tuple[TrialResult, Path], ...] = ()
 
 
 class TrialListener(Protocol):
@@ -118,9 +122,11 @@ class TrialListener(Protocol):
         """A trial has come to an end."""
 
 
-def best_trial(trials: Sequence[TrialResult], *, maximize: bool) -> TrialResult | None:
-    """The completed trial with the best score, the earliest of equals; None if there is none."""
-    completed = [trial for trial in trials if trial.score is not None]
-    scores = [trial.score for trial in completed if trial.score is not None]
-    index = first_best(scores, maximize=maximize)
-    return None if index is None else completed[index]
+def ranked_trials(trials: Sequence[TrialResult], *, maximize: bool) -> list[TrialResult]:
+    """The completed trials, the best first, the earliest of equals first, as by `first_best`."""
+
+    def score(trial: TrialResult) -> float:
+        return math.nan if trial.score is None else trial.score
+
+    completed = [trial for trial in trials if not math.isnan(score(trial))]
+    return sorted(completed, key=lambda trial: -score(trial) if maximize else score(trial))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # What the ensemble is judged by is what its members are judged by.
-SHARED = (tag.VALIDATION_DIGEST, tag.TEST_DIGEST, tag.BUDGET)
+SHARED = (tag.VALIDATION_DIGEST, tag.BUDGET)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,7 @@ def blend_runs(
     references: Sequence[str] = (),
     *,
     filter_string: str = "",
+    search: str | None = None,
     dataset: str = "cifar100",
     data_dir: Path | None = None,
     seed: int = 0,
@@ -57,9 +58,10 @@ def blend_runs(
     the test images are read once both stand.
 
     Args:
-        references: ids, beginnings of ids or names of runs. Without these and a filter, all that
-            were judged by the same validation images as the newest.
+        references: ids, beginnings of ids or names of runs. Without these, a filter and a search,
+            all that were judged by the same validation images as the newest.
         filter_string: a filter of MLflow's, for finished runs.
+        search: a run whose kept trials are wanted too.
         dataset: whose runs, where none are named.
         data_dir: where CIFAR-100 lies, before the usual places.
         seed: of the bags by which the weights are chosen.
@@ -73,7 +75,9 @@ def blend_runs(
     """
     began = time.process_time()
     tracking.open_store()
-    runs = tracking.find_finished_runs(references, filter_string) or _group(dataset)
+    runs = tracking.find_finished_runs(references, filter_string)
+    runs += tracking.kept_trials(search) if search else []
+    runs = runs or _group(dataset)
     labels = _require_same_images(runs)
     members = [_member(run, labels) for run in runs]
     weights = blending.select_weights([m.validation for m in members], labels, seed=seed)
@@ -107,6 +111,7 @@ def blend_runs(
         tag.ITERATION: "ensemble",
         tag.PROTOCOL: "validation",
         tag.MEMBERS: ",".join(run.run_id for run in runs),
+        tag.TEST_DIGEST: test.digest,
         **{name: runs[0].tags[name] for name in SHARED if name in runs[0].tags},
     }
     with tracking.start_run(dataset_name=data.name, name="ensemble", tags=tags) as run:
@@ -207,8 +212,10 @@ def _table(
 
 
 def _tell_outcome(evaluation: Evaluation, best: FinishedRun) -> None:
-    arrays = tracking.load_arrays(best.run_id, tracking.PREDICTIONS)
     tell(f"ensemble: test accuracy {evaluation.accuracy:.4f}")
+    if tag.TEST_DIGEST not in best.tags:  # a search's trials see no test images
+        return
+    arrays = tracking.load_arrays(best.run_id, tracking.PREDICTIONS)
     if not np.array_equal(arrays["labels"], evaluation.labels):
         return
     test = paired_difference(

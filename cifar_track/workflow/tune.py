@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cifar_track import plots, tracking, tuning
-from cifar_track.config import Experiment, describe_space, first_best
+from cifar_track.config import Experiment, describe_space, first_best, flatten
 from cifar_track.data import Dataset
 from cifar_track.tracking import tag
-from cifar_track.workflow.progress import following_search
+from cifar_track.workflow.outcome import log_classifier
+from cifar_track.workflow.progress import following_search, waiting
 from cifar_track.workflow.resume import Earlier, run_directory
 from cifar_track.workflow.terminal import tell
 from cifar_track.workflow.trial_runs import TrialRuns, read_records, take_over
@@ -88,6 +89,8 @@ def find_best_trial(
             recorded=recorded,
         )
     _log_trials(run, found, planned=planned, objective=search.objective)
+    if found.kept:
+        _log_kept(run, found, experiment, data)
     return BestTrial(found.best, listener.val_accuracy(found.best), found.weights)
 
 
@@ -119,6 +122,27 @@ def best_trial_as_fit(
         images_per_second=len(data.train) * len(history) / best.result.seconds,
     )
     return fit, [time.time()] * len(history)
+
+
+def _log_kept(
+    run: tracking.Run, found: tuning.SearchResult, experiment: Experiment, data: Dataset
+) -> None:
+    """Log the networks of the best trials to their runs, with what an ensemble chooses them by."""
+    from cifar_track import models, training
+
+    for trial, weights in found.kept:
+        page = tuning.trial_experiment(experiment, number=trial.number, values=trial.values)
+        network = training.build_model(page, classes=len(data.classes.fine))
+        network.load_weights(weights)
+        served = models.for_serving(network, views=page.prediction.views)
+        child = run.reopen_child(trial.number, flatten(page))
+        with waiting(f"keeping trial {trial.number}"), child.together():
+            probabilities = training.predict(served, data.validation.images)
+            child.log_validation(probabilities, data.validation.labels)
+            log_classifier(child, served, data, step=trial.best_epoch or 0)
+        child.finish("completed")
+    numbers = ", ".join(str(trial.number) for trial, _ in found.kept)
+    tell(f"{experiment.name}: kept the networks of trials {numbers}")
 
 
 def _log_trials(
