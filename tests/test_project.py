@@ -207,6 +207,7 @@ class TestReadme:
             "benchmarks.augmentation",
             "benchmarks.comparing",
             "benchmarks.profile",
+            "benchmarks.serving",
         }
         for module, options in commands:
             assert_benchmark_takes(module, shlex.split(options))
