@@ -33,7 +33,7 @@ LEVELS = (
 )
 LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}
 
-# Which packages a module may import beside the standard library; absent, any but mlflow.
+# Which packages a module may import beside the standard library; absent, any but those below.
 ALLOWED = {
     "__main__": set(),
     "cli": {"click"},
@@ -48,6 +48,11 @@ ALLOWED = {
     "evaluation": {"numpy", "sklearn"},
     "comparison": {"numpy", "sklearn"},
     "plots": {"numpy", "matplotlib"},
+}
+# Whose packages are known in these places alone.
+KNOWN_ALONE = {
+    "mlflow": [PACKAGE / "tracking", PACKAGE / "registry", PACKAGE / "serving"],
+    "ray": [PACKAGE / "tuning" / "executors" / "ray"],
 }
 # Reading and writing has no place in what only computes.
 SILENT = {"evaluation", "statistics", "blending", "comparison"}
@@ -83,9 +88,9 @@ def faults_of(path):
         top = name.partition(".")[0]
         if top == PACKAGE.name:
             yield from (f"{path}: {name} {fault}" for fault in faults_within(module, name))
-        elif top == "mlflow":
-            if module not in ("tracking", "registry", "serving"):
-                yield f"{path}: mlflow is known to tracking, registry and serving alone"
+        elif top in KNOWN_ALONE:
+            if not any(path.is_relative_to(place) for place in KNOWN_ALONE[top]):
+                yield f"{path}: {top} is not known there"
         elif top in sys.stdlib_module_names:
             if module in SILENT and top in READS_OR_WRITES:
                 yield f"{path}: {name} reads or writes"

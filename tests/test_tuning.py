@@ -39,7 +39,7 @@ from cifar_track.config import (
 )
 from cifar_track.tuning import resources, space, state, stopping
 from cifar_track.tuning.executors import EpochListener, Job
-from cifar_track.tuning.executors import trial_process as worker
+from cifar_track.tuning.executors import trial as worker
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -188,7 +188,7 @@ def check_surroundings(job: Job, on_epoch: EpochListener) -> None:
     assert os.environ["TF_NUM_INTRAOP_THREADS"] == os.environ["OMP_NUM_THREADS"]
     assert "tensorflow" not in sys.modules
     assert tempfile.gettempdir() == str(job.images)  # gone with the search
-    train = worker.open_images(job.images, "train")
+    train = job.open_images("train")
     assert isinstance(train.images.base, np.memmap)
     assert train.images.dtype == np.uint8
     assert not train.images.flags.writeable

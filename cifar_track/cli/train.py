@@ -60,6 +60,17 @@ def _options_of_the_page(verb: Function) -> Function:
     help="Trials of a search, or seeds, at once.  [default: as many as the machine carries]",
 )
 @click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Run the trials of a search on this Ray cluster: the HOST:PORT of its head, or auto.",
+)
+@click.option(
+    "--cpus", type=click.IntRange(min=1), help="Of a cluster: cores of a trial.  [default: 1]"
+)
+@click.option(
+    "--gpus", type=click.IntRange(min=0), help="Of a cluster: GPUs of a trial.  [default: 0]"
+)
+@click.option(
     "--seeds",
     type=click.IntRange(min=2),
     help="Run the page with so many seeds, from its own on, under one parent, several at once.",
@@ -79,6 +90,9 @@ def train(
     settings: str,
     data_dir: Path | None,
     workers: int | None,
+    cluster: str | None,
+    cpus: int | None,
+    gpus: int | None,
     run_name: str | None,
     seeds: int | None,
     resume: str,
@@ -92,6 +106,7 @@ def train(
     Examples:
       mlflow run . -e baseline
       mlflow run . -e tune -P trials=10 -P tuner=bayesian
+      mlflow run . -e tune -P cluster=auto -P cpus=2
       mlflow run . -e train -P experiment=adam_bn -P epochs=5
       mlflow run . -e train -P experiment=adam_bn -P seeds=5
       mlflow run . -e train -P experiment=adam_bn -P set="model.dropout_1=0.3 augmentation.zoom=0"
@@ -100,6 +115,9 @@ def train(
     overrides = _overrides(page, settings=settings, shortcuts=shortcuts)
     # A mistake is told now, before seconds of imports and before anything is logged.
     config.override(page, overrides)
+    asked = _cluster(page, cluster, cpus=cpus, gpus=gpus)
+    if seeds is not None and asked is not None:
+        raise CifarTrackError("--cluster is for the trials of a search, not for --seeds")
     from cifar_track import workflow
 
     if seeds is not None:
@@ -117,9 +135,22 @@ def train(
         overrides,
         data_dir=data_dir,
         workers=workers,
+        cluster=asked,
         run_name=run_name,
         resume=resume,
     )
+
+
+def _cluster(
+    page: config.Experiment, address: str | None, *, cpus: int | None, gpus: int | None
+) -> config.Cluster | None:
+    if address is None:
+        if cpus is not None or gpus is not None:
+            raise CifarTrackError("--cpus and --gpus are for --cluster, which is not given")
+        return None
+    if page.search is None:
+        raise CifarTrackError(f"--cluster is not for {page.name!r}: it has no search")
+    return config.Cluster(address=address, cpus=cpus or 1, gpus=gpus or 0)
 
 
 def _overrides(

@@ -7,6 +7,7 @@ from cifar_track.config.architectures import (
     complete_model,
 )
 from cifar_track.config.checks import CifarTrackError, nearest
+from cifar_track.config.cluster import Cluster
 from cifar_track.config.datasets import DATASETS, DatasetInfo
 from cifar_track.config.fit import (
     OPTIMIZERS,
@@ -82,6 +83,7 @@ __all__ = [
     "Choice",
     "CifarTrackError",
     "ClassFigure",
+    "Cluster",
     "Data",
     "DatasetInfo",
     "Demands",

@@ -1,5 +1,6 @@
 """Keras Tuner's search, each trial in a process of its own and reported as it happens."""
 
+from cifar_track.tuning.executors.cluster import ClusterConnection, connected, require_ray
 from cifar_track.tuning.resources import default_workers, usable_cores, worker_environment
 from cifar_track.tuning.search import search
 from cifar_track.tuning.space import planned_trials, trial_experiment, typed_values
@@ -14,15 +15,18 @@ from cifar_track.tuning.trials import (
 
 __all__ = [
     "MAY_CHANGE",
+    "ClusterConnection",
     "SearchResult",
     "TrialListener",
     "TrialRecord",
     "TrialResult",
     "TrialStart",
+    "connected",
     "default_workers",
     "fingerprint",
     "first_difference",
     "planned_trials",
+    "require_ray",
     "search",
     "trial_experiment",
     "typed_values",

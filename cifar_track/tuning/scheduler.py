@@ -11,7 +11,15 @@ from typing import Any
 from cifar_track import interrupts
 from cifar_track.config import CifarTrackError, Experiment, Value, first_best, override
 from cifar_track.tuning.announcer import Announcer
-from cifar_track.tuning.executors import EndReport, EpochReport, Executor, Job, KilledReport
+from cifar_track.tuning.executors import (
+    EndReport,
+    EpochReport,
+    Executor,
+    Job,
+    KilledReport,
+    PlaceReport,
+    Report,
+)
 from cifar_track.tuning.running import RunningTrial
 from cifar_track.tuning.space import check_space, trial_experiment, typed_values
 from cifar_track.tuning.state import StateFile
@@ -107,7 +115,8 @@ class Scheduler:
             self._executor.submit(self._job(number, record.proposal, record.result.values))
             report: Any = None
             while not isinstance(report, EndReport | KilledReport):
-                [(_, report)] = self._executor.hear()
+                for _, report in self._executor.hear():  # noqa: B007 - the last one counts
+                    pass
             self._executor.cancel(number)
             if not file.is_file():
                 error = report.error if isinstance(report, EndReport) else report.reason
@@ -192,11 +201,13 @@ class Scheduler:
 
         return checkpoints.finished_epochs(job.checkpoint, experiment=job.experiment)
 
-    def _hear(self, number: int, report: EpochReport | EndReport | KilledReport) -> None:
+    def _hear(self, number: int, report: Report) -> None:
         running = self._running.get(number)
         if running is None:  # stopped for another trial's report of the same moment
             return
         match report:
+            case PlaceReport(node, resources):
+                self._announcer.tell(lambda: self._listener.trial_placed(number, node, resources))
             case EpochReport(epoch, metrics, cpu_seconds):
                 running.epochs[epoch] = metrics
                 running.cpu_seconds = cpu_seconds

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cifar_track import interrupts
 from cifar_track.config import CifarTrackError, Experiment
 from cifar_track.tuning import resources
+from cifar_track.tuning.executors import Executor
+from cifar_track.tuning.executors.cluster import ClusterConnection, ClusterExecutor
 from cifar_track.tuning.executors.processes import ProcessExecutor, share_images
-from cifar_track.tuning.executors.trial_process import TrainTrial, train_trial
+from cifar_track.tuning.executors.trial import TrainTrial, train_trial
 from cifar_track.tuning.scheduler import Scheduler, last_line
 from cifar_track.tuning.space import check_space, planned_trials
 from cifar_track.tuning.state import StateFile, fingerprint, locked
@@ -34,6 +36,7 @@ def search(
     listener: TrialListener,
     recorded: Sequence[TrialRecord] = (),
     train: TrainTrial = train_trial,
+    cluster: ClusterConnection | None = None,
 ) -> SearchResult:
     """Search an experiment's space, each trial in a process of its own, several at once.
 
@@ -65,6 +68,9 @@ def search(
         recorded: what is known of the search's trials from elsewhere. It stands in for what the
             directory has lost, or never had.
         train: what trains a trial in its process; a module's function, found there by its name.
+        cluster: whose nodes run the trials, this machine if None. Each trial then has the threads
+            that were asked for, and the same of a trial's figures hold as above where the nodes
+            have one kind of processor.
 
     Returns:
         Every trial, and the best.
@@ -78,10 +84,6 @@ def search(
     if workers < 1:
         raise CifarTrackError(f"workers={workers} is out of range; expected at least 1")
     planned = planned_trials(experiment)
-    workers = min(workers, planned)
-    threads = max(1, resources.usable_cores() // workers)
-    if experiment.training.deterministic:
-        threads = 1
     with locked(directory):
         state = StateFile(directory, fingerprint(experiment, data))
         saved, told = state.read()
@@ -91,13 +93,36 @@ def search(
             directory=directory,
             state=state,
             listener=listener,
-            executor=ProcessExecutor(train, workers=workers, threads=threads),
+            executor=_executor(
+                experiment,
+                train,
+                workers=min(workers, planned),
+                cluster=cluster,
+                notice=listener.notice,
+            ),
             classes=len(data.classes.fine),
         )
         scheduler.restore(records, told | {r.number for r in recorded if r.result is not None})
         with share_images(data, directory / "images"), interrupts.raised(), scheduler.stopping():
             scheduler.run()
             return _result(scheduler, experiment, directory)
+
+
+def _executor(
+    experiment: Experiment,
+    train: TrainTrial,
+    *,
+    workers: int,
+    cluster: ClusterConnection | None,
+    notice: Callable[[str], None],
+) -> Executor:
+    """Where the trials run: in processes of this machine, or on a cluster's nodes."""
+    alone = experiment.training.deterministic
+    if cluster is None:
+        threads = 1 if alone else max(1, resources.usable_cores() // workers)
+        return ProcessExecutor(train, workers=workers, threads=threads)
+    threads = 1 if alone else cluster.cluster.cpus
+    return ClusterExecutor(cluster, train, at_most=workers, threads=threads, notice=notice)
 
 
 def _united(

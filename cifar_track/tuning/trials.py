@@ -112,6 +112,9 @@ class TrialListener(Protocol):
     def trial_started(self, trial: TrialStart) -> None:
         """A trial's process is about to start."""
 
+    def trial_placed(self, number: int, node: str, resources: str) -> None:
+        """A trial has begun on a node of a cluster, and what it has there; perhaps once more."""
+
     def trial_restarted(self, number: int, reason: str) -> None:
         """A trial's process was killed from outside, and the trial goes on in another."""
 
@@ -120,6 +123,9 @@ class TrialListener(Protocol):
 
     def trial_ended(self, number: int, trial: TrialResult) -> None:
         """A trial has come to an end."""
+
+    def notice(self, words: str) -> None:
+        """Something about where trials run that concerns all of them."""
 
 
 def ranked_trials(trials: Sequence[TrialResult], *, maximize: bool) -> list[TrialResult]:

@@ -64,6 +64,10 @@ class SearchProgress:
         self._advance()
         _tell_progress(f"{self._named(number)}: {words}")
 
+    def show_place(self, number: int, words: str) -> None:
+        """A trial has begun on a node of a cluster."""
+        _tell_progress(f"{self._named(number)}: {words}")
+
     def show_epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """An epoch of a trial is over."""
         self._running[number] = min(1.0, epoch / self._epochs)

@@ -13,6 +13,7 @@ import numpy as np
 from cifar_track import folders, tracking, tuning
 from cifar_track.config import (
     CifarTrackError,
+    Cluster,
     Experiment,
     Value,
     describe_space,
@@ -46,6 +47,7 @@ def run_experiment(
     *,
     data_dir: Path | None = None,
     workers: int | None = None,
+    cluster: Cluster | None = None,
     run_name: str | None = None,
     budget: str = "full",
     resume: str = "auto",
@@ -61,6 +63,7 @@ def run_experiment(
         overrides: settings that differ from the page, by dotted name.
         data_dir: where CIFAR-100 lies, before the usual places.
         workers: trials at once in a search; as many as the machine carries unless given.
+        cluster: where a search runs its trials; this machine if None.
         run_name: what MLflow shows; the page's name unless given.
         budget: `full`, or `quick` for a run that is not to be taken for what its page can do.
         resume: whether an earlier run of the same is gone on with: `auto`, `never`, or
@@ -75,6 +78,8 @@ def run_experiment(
             that stopped being a number.
     """
     experiment = override(load_experiment(name), overrides)
+    if cluster is not None:
+        tuning.require_ray()
     tracking.open_store()
     data = load_dataset(experiment.data, directory=data_dir)
 
@@ -104,15 +109,24 @@ def run_experiment(
         return earlier.run_id
     goes_on = earlier is not None and not earlier.takes_over
     try:
-        with tracking.start_run(
-            experiment,
-            dataset_name=data.name,
-            name=run_name or name,
-            tags=tags | (earlier.tags if earlier else {}),
-            resume_run_id=earlier.run_id if earlier and goes_on else None,
-        ) as run:
+        with (
+            tuning.connected(cluster) as connection,
+            tracking.start_run(
+                experiment,
+                dataset_name=data.name,
+                name=run_name or name,
+                tags=tags | (earlier.tags if earlier else {}),
+                resume_run_id=earlier.run_id if earlier and goes_on else None,
+            ) as run,
+        ):
             figures = _run_inside(
-                run, experiment, data, model=model, workers=workers, earlier=earlier
+                run,
+                experiment,
+                data,
+                model=model,
+                workers=workers,
+                cluster=connection,
+                earlier=earlier,
             )
     except tracking.NotSentError:  # all of it is kept to be sent: there is nothing to go on with
         forget(run.id)
@@ -135,6 +149,7 @@ def _run_inside(
     *,
     model: keras.Model | None,
     workers: int | None,
+    cluster: tuning.ClusterConnection | None,
     earlier: Earlier | None,
 ) -> dict[str, float]:
     """Search if the page searches, then fit, evaluate and log; returns the figures."""
@@ -143,7 +158,7 @@ def _run_inside(
         run.log_parameters(flatten(experiment))
         fit, _ = _fit(run, experiment, data, model=model)
         return _evaluate_and_log(run, fit, experiment, data)
-    best = find_best_trial(run, experiment, data, workers=workers, earlier=earlier)
+    best = find_best_trial(run, experiment, data, workers=workers, cluster=cluster, earlier=earlier)
     experiment = override(experiment, best.result.values)
     _log_configuration(run, experiment)  # in place of the page's own values
     run.log_parameters(flatten(experiment))

@@ -48,6 +48,11 @@ class TrialRuns:
         after = f"after epoch {trial.finished_epochs}, " if trial.finished_epochs else ""
         self.progress.show_start(number, f"{after}{_listed(trial.values)}")
 
+    def trial_placed(self, number: int, node: str, resources: str) -> None:
+        """Say where a trial runs, here and in its run."""
+        self.open[number].set_tags({tag.NODE: node, tag.RESOURCES: resources})
+        self.progress.show_place(number, f"on {node}, {resources}")
+
     def trial_restarted(self, number: int, reason: str) -> None:
         """Say that a trial goes on in another process, here and in its run."""
         self.restarts[number] = self.restarts.get(number, 0) + 1
@@ -81,6 +86,10 @@ class TrialRuns:
         score = "" if trial.score is None else f", {trial.score:.4f}"
         early = "" if trial.stopped_early is None else f", ended early: {trial.stopped_early}"
         self.progress.show_end(number, f"{trial.status}{score}, {trial.seconds:.0f} s{early}")
+
+    def notice(self, words: str) -> None:
+        """Say what concerns all trials."""
+        tell(words)
 
     def val_accuracy(self, trial: tuning.TrialResult) -> float:
         """What a trial reached, as heard of or, if it ran before this process, as logged."""

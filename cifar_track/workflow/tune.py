@@ -45,6 +45,7 @@ def find_best_trial(
     data: Dataset,
     *,
     workers: int | None,
+    cluster: tuning.ClusterConnection | None,
     earlier: Earlier | None,
 ) -> BestTrial:
     """Search the experiment's space and log what was found on the parent run.
@@ -53,7 +54,8 @@ def find_best_trial(
         run: the open run.
         experiment: the page.
         data: its images.
-        workers: trials at once; as many as the machine carries unless given.
+        workers: trials at once; as many as the machine carries, or the cluster, unless given.
+        cluster: whose nodes run the trials; this machine if None.
         earlier: the run whose search is gone on with; it may be this one.
 
     Raises:
@@ -63,7 +65,9 @@ def find_best_trial(
     search = experiment.search
     assert search is not None
     planned = tuning.planned_trials(experiment)
-    workers = min(workers or tuning.default_workers(), planned)
+    if workers is None:
+        workers = tuning.default_workers() if cluster is None else planned
+    workers = min(workers, planned)
     run.log_json(describe_space(search), "search/space.json")
     run.set_tags({tag.WORKERS: str(workers)})
     recorded: Sequence[tuning.TrialRecord] = ()
@@ -73,8 +77,9 @@ def find_best_trial(
             take_over(earlier.run_id, run, planned=planned)
         recorded, logged = read_records(run.id, experiment)
     over = sum(record.result is not None for record in recorded)
+    where = "" if cluster is None else f" at most, in the cluster at {cluster.cluster.address}"
     tell(
-        f"{experiment.name}: {search.tuner} search, {planned} trials, {workers} at once"
+        f"{experiment.name}: {search.tuner} search, {planned} trials, {workers} at once{where}"
         + (f", {over} over already" if over else "")
     )
     epochs = search.trial_epochs or experiment.training.epochs
@@ -87,6 +92,7 @@ def find_best_trial(
             workers=workers,
             listener=listener,
             recorded=recorded,
+            cluster=cluster,
         )
     _log_trials(run, found, planned=planned, objective=search.objective)
     if found.kept:

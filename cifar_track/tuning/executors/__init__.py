@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
 
 from cifar_track.config import Experiment
+
+if TYPE_CHECKING:
+    from cifar_track.data import Images
 
 EpochListener: TypeAlias = Callable[[int, Mapping[str, float]], None]
 
@@ -40,6 +45,16 @@ class Job:
         """The folder with the images that every trial trains on and is judged by."""
         return self.folder / "images"
 
+    def open_images(self, part: str) -> Images:
+        """The `train` or `validation` images, mapped: processes share one copy in memory."""
+        from cifar_track.data import Images
+
+        mapped = (
+            np.load(self.images / f"{part}_{kind}.npy", mmap_mode="r")
+            for kind in ("images", "labels")
+        )
+        return Images(*(np.asarray(array) for array in mapped))
+
     @property
     def checkpoint(self) -> Path:
         """The file that an attempt at the trial goes on from, and keeps for the next."""
@@ -49,6 +64,19 @@ class Job:
     def log(self) -> Path:
         """The file that takes what the trial's process prints; removed if it is completed."""
         return self.folder / f"trial_{self.number}.log"
+
+
+@dataclass(frozen=True)
+class PlaceReport:
+    """The trial has begun elsewhere than on this machine.
+
+    Attributes:
+        node: where, as a person finds it.
+        resources: what it has there.
+    """
+
+    node: str
+    resources: str
 
 
 @dataclass(frozen=True)
@@ -75,7 +103,7 @@ class KilledReport:
     reason: str
 
 
-Report: TypeAlias = EpochReport | EndReport | KilledReport
+Report: TypeAlias = PlaceReport | EpochReport | EndReport | KilledReport
 
 
 class Executor(Protocol):
@@ -85,16 +113,18 @@ class Executor(Protocol):
         capacity: how many jobs it takes at once at the moment.
     """
 
-    capacity: int
+    @property
+    def capacity(self) -> int:
+        """How many jobs it takes at once at the moment."""
 
     def submit(self, job: Job) -> None:
         """Begin a job; one that can't be begun is reported as over."""
 
     def hear(self) -> list[tuple[int, Report]]:
-        """Wait until a job has something to report; the numbers of the trials, and what."""
+        """Wait for reports or another capacity; the numbers of the trials, and what they report."""
 
     def seconds(self, number: int) -> float:
-        """Wall time since a job that has not been let go of was submitted."""
+        """Wall time since a job that has not been let go of began."""
 
     def cancel(self, number: int) -> None:
         """End a job's process at once and let go of it; nothing for one that is over."""

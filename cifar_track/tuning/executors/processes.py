@@ -12,11 +12,8 @@ import numpy as np
 
 from cifar_track.tuning import resources
 from cifar_track.tuning.executors import EndReport, Job, Report
-from cifar_track.tuning.executors.trial_process import (
-    TrainTrial,
-    TrialProcess,
-    wait_for_reports,
-)
+from cifar_track.tuning.executors.trial import TrainTrial
+from cifar_track.tuning.executors.trial_process import TrialProcess, wait_for_reports
 
 if TYPE_CHECKING:
     from cifar_track.data import Dataset

@@ -3,37 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import faulthandler
-import gc
 import multiprocessing
 import multiprocessing.connection
 import os
 import signal
 import sys
-import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from multiprocessing import resource_tracker
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-
-from cifar_track.config import CifarTrackError
-from cifar_track.environment import settle, variables
 from cifar_track.tuning.executors import (
     EndReport,
-    EpochListener,
     EpochReport,
     Job,
     KilledReport,
     Report,
+    child,
+    trial,
 )
-
-if TYPE_CHECKING:
-    from cifar_track.data import Images
+from cifar_track.tuning.executors.trial import TrainTrial
 
 # How long a process that has reported its end may take to go.
 EXIT_SECONDS = 20.0
@@ -41,45 +29,6 @@ EXIT_SECONDS = 20.0
 LOG_CHARACTERS = 4000
 # Whom these end did nothing to deserve it: the system wants its memory, or somebody its machine.
 FROM_OUTSIDE = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
-
-
-TrainTrial: TypeAlias = Callable[[Job, EpochListener], None]
-
-
-def train_trial(job: Job, on_epoch: EpochListener) -> None:
-    """Fit a trial's experiment to the shared images.
-
-    A continued trial starts from the earlier one's best weights with a fresh optimizer, as in
-    Keras Tuner's own Hyperband. One that was cut short goes on from its checkpoint.
-
-    Raises:
-        CifarTrackError: a value of the trial is out of its range, or the loss is no number.
-    """
-    from cifar_track import training  # imports TensorFlow, which reads this process's environment
-
-    fit = training.fit(
-        job.experiment,
-        open_images(job.images, "train"),
-        open_images(job.images, "validation"),
-        classes=job.classes,
-        on_epoch=lambda epoch, metrics: on_epoch(job.first_epoch + epoch, metrics),
-        initial_weights=job.initial_weights,
-        checkpoint=job.checkpoint,
-    )
-    if job.final_weights is not None:
-        partial = job.final_weights.with_name(f"partial_{job.final_weights.name}")
-        fit.model.save_weights(partial)
-        os.replace(partial, job.final_weights)
-
-
-def open_images(folder: Path, part: str) -> Images:
-    """The `train` or `validation` images, mapped: processes share one copy in memory."""
-    from cifar_track.data import Images
-
-    mapped = (
-        np.load(folder / f"{part}_{kind}.npy", mmap_mode="r") for kind in ("images", "labels")
-    )
-    return Images(*(np.asarray(array) for array in mapped))
 
 
 class TrialProcess:
@@ -106,14 +55,9 @@ class TrialProcess:
         )
         self._log = job.log
         self._started = time.monotonic()
-        # Else started with the first process, and it unblocks the signals that `_held` blocks.
-        resource_tracker.ensure_running()
         try:
             # What TensorFlow and others leave there, where a process ends at once, goes with it.
-            settle()
-            environment = {**environment, "TMPDIR": str(job.images)}
-            with _held(signal.SIGINT, signal.SIGTERM), variables(environment):
-                self._process.start()
+            child.start(self._process, environment={**environment, "TMPDIR": str(job.images)})
         except BaseException:
             self.connection.close()
             raise
@@ -171,59 +115,13 @@ def wait_for_reports(processes: Mapping[int, TrialProcess]) -> list[int]:
 
 def _run(train: TrainTrial, job: Job, connection: Connection) -> None:
     """The main function of a trial's process."""
-    # Blocked by the parent while it started this process, so that it inherits the mask. SIGINT
-    # stays blocked: a Ctrl-C reaches the whole group, and the parent alone answers it.
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    _print_to(job.log)
-    gc.set_threshold(100_000)  # as in cifar_track.__main__; this process trains one network
-
-    def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
-        plain = {name: float(value) for name, value in metrics.items()}
-        connection.send(EpochReport(epoch, plain, time.process_time()))
-
-    error = None
-    try:
-        train(job, on_epoch)
-    except CifarTrackError as mistake:
-        error = str(mistake)
-    except BaseException:
-        error = traceback.format_exc()
-    else:
+    child.begin(job.log)
+    end = trial.run(train, job, send=connection.send)
+    if end.error is None:
         job.log.unlink(missing_ok=True)
-    connection.send(EndReport(error, time.process_time()))
+    connection.send(end)
     connection.close()
     sys.stdout.flush()
     sys.stderr.flush()
     # All is said. TensorFlow takes a second to come apart, and at times crashes over it.
     os._exit(0)
-
-
-def _print_to(log: Path) -> None:
-    """Sends all that this process prints to a file, TensorFlow's own lines and a crash's too."""
-    with log.open("wb") as stream:
-        os.dup2(stream.fileno(), 1)
-        os.dup2(stream.fileno(), 2)
-    sys.stdout = sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
-    faulthandler.enable(sys.stderr)
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    multiprocessing.connection.wait([parent.sentinel])
-    os._exit(1)
-
-
-@contextlib.contextmanager
-def _held(*signals: signal.Signals) -> Iterator[None]:
-    """Holds signals back for a moment; a process started meanwhile has them blocked."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

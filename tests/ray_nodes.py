@@ -1,0 +1,113 @@
+"""Real nodes of a Ray cluster on this machine, each with an address of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import psutil
+from conftest import free_port, wait_for
+
+TESTS = Path(__file__).resolve().parent
+# Else a token in the home folder makes one head ask for it and another not.
+os.environ["RAY_AUTH_MODE"] = "disabled"
+STORE = 80 * 2**20  # bytes; Ray's least is 75 MiB
+
+
+class RayNode:
+    """A node as `ray start` makes it, with all of its processes."""
+
+    def __init__(self, *options: str, folder: Path, number: int) -> None:
+        self.address = f"127.0.0.{number + 1}"
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(TESTS),  # what stands in for training; the package is shipped
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }
+        self._log = (folder / f"node_{number}.log").open("wb")
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
+                *("--num-cpus", "1", "--num-gpus", "0", f"--object-store-memory={STORE}"),
+                f"--node-ip-address={self.address}",
+                *options,
+            ],
+            cwd=folder,
+            env=environment,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+        )
+
+    def processes(self) -> list[psutil.Process]:
+        """All that it consists of, its trials too."""
+        try:
+            own = psutil.Process(self._process.pid)
+            return [own, *own.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def is_up(self) -> bool:
+        """Whether it has said that it is."""
+        said = Path(self._log.name).read_text()
+        assert self._process.poll() is None, said[-2000:]
+        return "Ray runtime started" in said
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to every process of it."""
+        for process in self.processes():
+            try:
+                process.send_signal(number)
+            except psutil.NoSuchProcess:
+                continue
+
+    def kill(self) -> None:
+        """End all of it at once, as a power cut does."""
+        found = self.processes()
+        for process in found:  # those that are started meanwhile have lost their parent
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        self._process.wait()
+        self._log.close()
+
+
+class RayCluster:
+    """A head and further nodes; ended with all of their processes and files."""
+
+    def __init__(self) -> None:
+        # Not below pytest's own: the paths of Ray's sockets are as long as they may be.
+        self.folder = Path(tempfile.mkdtemp(prefix="ray-"))
+        self.port = free_port()
+        self.nodes: list[RayNode] = []
+        self.head = self._add(
+            "--head", f"--port={self.port}", "--include-dashboard=false", "--disable-usage-stats",
+            f"--temp-dir={self.folder}",
+        )  # fmt: skip
+
+    @property
+    def address(self) -> str:
+        """What a search is told."""
+        return f"127.0.0.1:{self.port}"
+
+    def add(self, *options: str) -> RayNode:
+        """Start one more node, and wait for it."""
+        return self._add(f"--address={self.address}", "--disable-usage-stats", *options)
+
+    def _add(self, *options: str) -> RayNode:
+        node = RayNode(*options, folder=self.folder, number=len(self.nodes))
+        self.nodes.append(node)
+        wait_for(node.is_up, what=f"{node.address}: no node", seconds=180)
+        return node
+
+    def close(self) -> None:
+        """End everything."""
+        for node in reversed(self.nodes):
+            node.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
