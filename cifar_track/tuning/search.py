@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,7 +98,7 @@ def search(
                 train,
                 workers=min(workers, planned),
                 cluster=cluster,
-                notice=listener.notice,
+                listener=listener,
             ),
             classes=len(data.classes.fine),
         )
@@ -114,7 +114,7 @@ def _executor(
     *,
     workers: int,
     cluster: ClusterConnection | None,
-    notice: Callable[[str], None],
+    listener: TrialListener,
 ) -> Executor:
     """Where the trials run: in processes of this machine, or on a cluster's nodes."""
     alone = experiment.training.deterministic
@@ -122,7 +122,7 @@ def _executor(
         threads = 1 if alone else max(1, resources.usable_cores() // workers)
         return ProcessExecutor(train, workers=workers, threads=threads)
     threads = 1 if alone else cluster.cluster.cpus
-    return ClusterExecutor(cluster, train, at_most=workers, threads=threads, notice=notice)
+    return ClusterExecutor(cluster, train, at_most=workers, threads=threads, notice=listener.notice)
 
 
 def _united(

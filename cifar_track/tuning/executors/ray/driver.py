@@ -31,16 +31,19 @@ def serve(cluster: Cluster, connection: Connection, log: Path) -> None:
     """The main function of the process between a search and its cluster."""
     child.begin(log)
     try:
-        ray.init(
-            address=cluster.address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            # The working copy itself: what is committed and what is not.
-            runtime_env={
-                "py_modules": [str(Path(cifar_track.__file__).parent)],
-                "excludes": ["**/__pycache__"],
-            },
-        )
+        # Ray has the nodes look for modules in this process's folder first, under the same path;
+        # of a checkout, they would take one that lies there for the one that is sent.
+        with contextlib.chdir(log.parent):
+            ray.init(
+                address=cluster.address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                # The working copy itself: what is committed and what is not.
+                runtime_env={
+                    "py_modules": [str(Path(cifar_track.__file__).parent)],
+                    "excludes": ["**/__pycache__"],
+                },
+            )
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         reason = " ".join(str(error).split())
         line = (
