@@ -76,7 +76,9 @@ class TestVerbs:
 
     def test_train(self, workflow):
         assert cli.run(["train", "--experiment", "baseline"]) == 0
-        nothing_else = {"data_dir": None, "workers": None, "run_name": None, "resume": "auto"}
+        nothing_else = dict.fromkeys(("data_dir", "workers", "cluster", "run_name")) | {
+            "resume": "auto"
+        }
         assert workflow.asked == [("run_experiment", ("baseline", {}), nothing_else)]
 
     def test_train_with_seeds(self, workflow):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import test_tuning
 from ray_nodes import RayCluster
@@ -138,11 +141,16 @@ def metrics_of(job: Job, epoch: int) -> Mapping[str, float]:
     }
 
 
+def many_images() -> Any:
+    """As many as Ray does not send along with a task, but keeps in its store."""
+    data = test_tuning.tiny_data()
+    images = np.tile(data.train.images, (100, 1, 1, 1))
+    part = SimpleNamespace(images=images, labels=np.tile(data.train.labels, 100))
+    return SimpleNamespace(**{**vars(data), "train": part, "validation": part})
+
+
 def check_surroundings(job: Job, on_epoch: EpochListener) -> None:
     """Images in place and read-only, the working copy's code, the threads that were asked for."""
-    import os
-
-    import numpy as np
     import ray
 
     import cifar_track
@@ -152,7 +160,7 @@ def check_surroundings(job: Job, on_epoch: EpochListener) -> None:
     assert "tensorflow" not in sys.modules
     assert "runtime_resources" in cifar_track.__file__  # as Ray unpacked it
     train = job.open_images("train")
-    assert np.array_equal(train.images, test_tuning.tiny_data().train.images)
+    assert np.array_equal(train.images, many_images().train.images)
     assert not train.images.flags.writeable
     assert not train.images.flags.owndata  # Ray's memory, and no copy
     assert ray.get_runtime_context().get_node_id()
@@ -198,7 +206,7 @@ class TestOnTwoNodes:
         assert left <= {"search.json", "search.previous.json", "search.lock"}
 
     def test_a_trials_process_has_what_it_needs(self, two_nodes, tmp_path):
-        result = run_search(tmp_path, two_nodes, train=check_surroundings)
+        result = run_search(tmp_path, two_nodes, train=check_surroundings, data=many_images())
         assert [trial.error for trial in result.trials] == [None] * 4
 
     def test_a_failed_trial_says_why_and_the_others_go_on(self, two_nodes, tmp_path):
