@@ -93,7 +93,7 @@ class TestVerbs:
             "train --experiment tune --epochs 2 --batch_size 32 --seed 0 --deterministic true "
             "--precision float32 --dataset procedural --selection test --learning_rate 1e-2 "
             "--trials 3 --tuner grid --objective val_loss --data_dir d --workers 2 --run_name n "
-            "--stop median --resume never"
+            "--stop median --resume never --cluster 10.0.0.1:6379 --cpus 4 --gpus 1"
         )
         assert (
             cli.run([*arguments.split(), "--set", "model.dropout_1=0.3 augmentation.zoom=0"]) == 0
@@ -117,7 +117,8 @@ class TestVerbs:
             "search.stop": "median",
         }
         assert others == {
-            "data_dir": Path("d"), "workers": 2, "run_name": "n", "resume": "never"
+            "data_dir": Path("d"), "workers": 2, "run_name": "n", "resume": "never",
+            "cluster": config.Cluster(address="10.0.0.1:6379", cpus=4, gpus=1),
         }  # fmt: skip
 
     def test_train_of_a_pretrained_network(self, workflow):
