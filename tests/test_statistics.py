@@ -224,9 +224,9 @@ def test_each_draw_has_as_many_images_and_groups_are_counted() -> None:
     where = np.arange(60) < 30
     one_hot = (group_of[:, None] == np.arange(5)) & where[:, None]
     np.testing.assert_array_equal(
-        resamples.sums_by_group(group_of, groups=5, where=where), resamples.sums(one_hot)
+        resamples.sums_by_group(group_of, groups=5, weights=where), resamples.sums(one_hot)
     )
-    assert not resamples.sums_by_group(group_of, groups=5, where=where & ~where).any()
+    assert not resamples.sums_by_group(group_of, groups=5, weights=where & ~where).any()
     again = draw_resamples(60, resamples=300)
     np.testing.assert_array_equal(again.counts, resamples.counts)
 

@@ -133,11 +133,12 @@ def _figures(result: RunResult, resamples: Resamples) -> dict[str, NDArray[np.fl
     if result.per_class:
         group_of = result.superclass_of
         shares["test_superclass_accuracy"] = group_of[labels] == group_of[predictions]
-    sums = resamples.sums(np.stack(list(shares.values()), axis=1))
-    figures = {name: total / images for name, total in zip(shares, sums, strict=True)}
-    if result.seen is not None and not result.seen.all():
-        seen_sums = resamples.sums(np.stack([right & ~result.seen, ~result.seen], axis=1))
-        figures["test_accuracy_unseen"] = seen_sums[0] / np.maximum(seen_sums[1], 1)
+    unseen = None if result.seen is None or result.seen.all() else ~result.seen
+    of_unseen = [] if unseen is None else [right & unseen, unseen]
+    sums = resamples.sums(np.stack([*shares.values(), *of_unseen], axis=1))
+    figures = {name: sums[n] / images for n, name in enumerate(shares)}
+    if unseen is not None:
+        figures["test_accuracy_unseen"] = sums[-2] / np.maximum(sums[-1], 1)
     if result.probabilities is not None:
         figures["test_calibration_error"] = _calibration(result.probabilities, right, resamples)
     figures |= _macro_figures(labels, predictions, resamples, classes=len(result.per_class))
@@ -158,9 +159,10 @@ def _calibration(
     """The calibration error of each draw, in the bins of the images themselves."""
     confidences = probabilities.max(axis=1).astype(np.float64)
     bin_of = calibration_bins(confidences)
-    gaps = np.zeros((right.size, bin_of.max() + 1))
-    gaps[np.arange(right.size), bin_of] = confidences - right
-    return np.asarray(np.abs(resamples.sums(gaps)).sum(axis=0) / right.size)
+    gaps = resamples.sums_by_group(
+        bin_of, groups=int(bin_of.max()) + 1, weights=confidences - right
+    )
+    return np.asarray(np.abs(gaps).sum(axis=0) / right.size)
 
 
 def _macro_figures(
@@ -172,7 +174,7 @@ def _macro_figures(
 ) -> dict[str, NDArray[np.float64]]:
     if not classes:
         return {}
-    right = resamples.sums_by_group(labels, groups=classes, where=labels == predictions)
+    right = resamples.sums_by_group(labels, groups=classes, weights=labels == predictions)
     predicted = resamples.sums_by_group(predictions, groups=classes)
     support = resamples.sums_by_group(labels, groups=classes)
     by_class = {

@@ -11,11 +11,12 @@ from cifar_track.report.chart import (
     FAINT,
     MAYBE_LUCK,
     MORE_THAN_LUCK,
+    ROWS,
     WIDTH,
     Chart,
-    data,
     run_scale,
     shape_scale,
+    zero_line,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def differences_chart(
     ]
     verdicts = ["more than noise", "could be noise"]
     base = (
-        alt.Chart(data(rows))
+        alt.Chart(ROWS)
         .transform_filter(f"datum.{PAIR} === {PAIR}")
         .transform_calculate(noise=f"datum.clear ? '{verdicts[0]}' : '{verdicts[1]}'")
         .encode(
@@ -63,11 +64,12 @@ def differences_chart(
     colour = alt.Color(
         "noise:N", scale=alt.Scale(domain=verdicts, range=[MORE_THAN_LUCK, MAYBE_LUCK])
     )
-    zero = alt.Chart(data([{"zero": 0}])).mark_rule(color=FAINT, strokeDash=[4, 3])
     chart = (
         alt.layer(
-            zero.encode(x="zero:Q"),
-            base.mark_rule(strokeWidth=1.6).encode(x=alt.X("low:Q"), x2="high:Q", color=colour),
+            zero_line(),
+            base.mark_rule(strokeWidth=1.6).encode(
+                x=alt.X("low:Q"), x2=alt.X2("high:Q"), color=colour
+            ),
             base.mark_point(size=46, filled=True, opacity=1).encode(
                 x=alt.X(
                     "difference:Q", title="percentage points of its images",
@@ -78,11 +80,11 @@ def differences_chart(
                     "noise:N", scale=alt.Scale(domain=verdicts, range=["circle", "diamond"])
                 ),
                 tooltip=[
-                    f"{kind}:N",
+                    alt.Tooltip(f"{kind}:N"),
                     alt.Tooltip("difference:Q", format="+.1f"),
                     alt.Tooltip("low:Q", format="+.1f"),
                     alt.Tooltip("high:Q", format="+.1f"),
-                    "noise:N",
+                    alt.Tooltip("noise:N"),
                 ],
             ),
         )
@@ -93,6 +95,7 @@ def differences_chart(
     return Chart(
         name=name,
         chart=chart,
+        rows=rows,
         alt=f"Difference of each {kind}, {chosen}: {first.sentence(plural)}",
         caption=f"Second run less first on the images of each {kind}, with Tango's 95 % interval.",
         control=PAIR,
@@ -111,19 +114,25 @@ def confusions_chart(confusions: Sequence[Confusion], labels: Sequence[str]) -> 
         for c in confusions
         for label, count in zip(labels, c.counts, strict=True)
     ]
-    base = alt.Chart(data(rows)).encode(y=alt.Y("confusion:N", sort=None, title=None))
+    base = alt.Chart(ROWS).encode(y=alt.Y("confusion:N", sort=None, title=None))
     chart = alt.layer(
-        base.mark_rule(color=FAINT).encode(x="min(percent):Q", x2="max(percent):Q"),
+        base.mark_rule(color=FAINT).encode(x=alt.X("min(percent):Q"), x2=alt.X2("max(percent):Q")),
         base.mark_point(size=70, filled=True, opacity=0.9).encode(
             x=alt.X("percent:Q", title="percent of the true class's images"),
             color=alt.Color("run:N", scale=run_scale(labels), sort=None),
             shape=alt.Shape("run:N", scale=shape_scale(labels), sort=None),
-            tooltip=["confusion:N", "run:N", "images:Q", alt.Tooltip("percent:Q", format=".1f")],
+            tooltip=[
+                alt.Tooltip("confusion:N"),
+                alt.Tooltip("run:N"),
+                alt.Tooltip("images:Q"),
+                alt.Tooltip("percent:Q", format=".1f"),
+            ],
         ),
     ).properties(width=WIDTH - 60, height=alt.Step(22))
     return Chart(
         name="confusions",
         chart=chart,
+        rows=rows,
         alt="How often each run takes one class for another, the most frequent first: "
         + "; ".join(f"{c.true} for {c.predicted} up to {max(c.counts)}" for c in confusions[:6]),
         caption="The most frequent mistakes of every run, true class → predicted class.",

@@ -13,10 +13,11 @@ from cifar_track.report.chart import (
     INK,
     MAYBE_LUCK,
     MORE_THAN_LUCK,
+    ROWS,
     WIDTH,
     Chart,
-    data,
     run_scale,
+    zero_line,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def accuracy_chart(comparison: Comparison, numbers: Sequence[Number | None]) -> 
         if number is not None
     ]
     highest = max((number.high or number.value for number in numbers if number), default=0.1)
-    base = alt.Chart(data(rows)).encode(y=alt.Y("run:N", sort=None, title=None))
+    base = alt.Chart(ROWS).encode(y=alt.Y("run:N", sort=None, title=None))
     colour = alt.Color("run:N", scale=run_scale(comparison.labels), legend=None)
     x = alt.X(
         "accuracy:Q",
@@ -49,7 +50,7 @@ def accuracy_chart(comparison: Comparison, numbers: Sequence[Number | None]) -> 
         scale=alt.Scale(domain=[0, min(1.0, max(1.12 * highest, 0.5))]),
     )
     layers = [
-        base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q"), x2="high:Q", color=colour),
+        base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q"), x2=alt.X2("high:Q"), color=colour),
         base.mark_point(filled=True, size=90, opacity=1).encode(
             x=x,
             color=colour,
@@ -70,12 +71,13 @@ def accuracy_chart(comparison: Comparison, numbers: Sequence[Number | None]) -> 
         layers.append(
             base.transform_filter("isValid(datum.study)")
             .mark_tick(color=INK, thickness=2.5, size=20)
-            .encode(x="study:Q", tooltip=[alt.Tooltip("study:Q", title="the study")])
+            .encode(x=alt.X("study:Q"), tooltip=[alt.Tooltip("study:Q", title="the study")])
         )
         caption += " The upright stroke is the study's own figure for that iteration."
     return Chart(
         name="accuracy",
         chart=alt.layer(*layers).properties(width=WIDTH, height=alt.Step(34)),
+        rows=rows,
         alt="Test accuracy with its 95 % interval: "
         + "; ".join(f"{row['run']} {row['accuracy']:.3f}" for row in rows),
         caption=caption,
@@ -100,20 +102,25 @@ def study_chart(name: str, label: str, result: RunResult) -> Chart:
         range=[f"var(--{figure.name})" for figure in CLASS_FIGURES],
     )
     chart = (
-        alt.Chart(data(rows), title=label)
+        alt.Chart(ROWS, title=label)
         .mark_bar()
         .encode(
             x=alt.X("class:N", sort=None, title=None, axis=alt.Axis(labelAngle=-40)),
             xOffset=alt.XOffset("figure:N", sort=None),
             y=alt.Y("value:Q", title=None, scale=alt.Scale(domain=[0, 1])),
             color=alt.Color("figure:N", scale=scale, sort=None, legend=alt.Legend(columns=3)),
-            tooltip=["class:N", "figure:N", alt.Tooltip("value:Q", format=".3f")],
+            tooltip=[
+                alt.Tooltip("class:N"),
+                alt.Tooltip("figure:N"),
+                alt.Tooltip("value:Q", format=".3f"),
+            ],
         )
         .properties(width=WIDTH, height=150)
     )
     return Chart(
         name=name,
         chart=chart,
+        rows=rows,
         alt=f"Precision, recall and F1 of {label} on the first {len(first)} classes: "
         + "; ".join(f"{row['class']} F1 {row['value']:.2f}" for row in rows[2::3]),
         caption="",
@@ -136,15 +143,14 @@ def pairs_chart(pairs: Sequence[Pair]) -> Chart:
         if pair.test is not None
     ]
     verdicts = ["more than luck", "could be luck"]
-    base = alt.Chart(data(rows)).encode(y=alt.Y("pair:N", sort=None, title=None))
+    base = alt.Chart(ROWS).encode(y=alt.Y("pair:N", sort=None, title=None))
     colour = alt.Color(
         "verdict:N", scale=alt.Scale(domain=verdicts, range=[MORE_THAN_LUCK, MAYBE_LUCK])
     )
     x = alt.X("difference:Q", title="percentage points of the test images")
-    zero = alt.Chart(data([{"zero": 0}])).mark_rule(color=FAINT, strokeDash=[4, 3])
     chart = alt.layer(
-        zero.encode(x="zero:Q"),
-        base.mark_rule(strokeWidth=2.5).encode(x=alt.X("low:Q"), x2="high:Q", color=colour),
+        zero_line(),
+        base.mark_rule(strokeWidth=2.5).encode(x=alt.X("low:Q"), x2=alt.X2("high:Q"), color=colour),
         base.mark_point(size=80, filled=True, opacity=1).encode(
             x=x,
             color=colour,
@@ -152,11 +158,11 @@ def pairs_chart(pairs: Sequence[Pair]) -> Chart:
                 "verdict:N", scale=alt.Scale(domain=verdicts, range=["circle", "diamond"])
             ),
             tooltip=[
-                "pair:N",
+                alt.Tooltip("pair:N"),
                 alt.Tooltip("difference:Q", format="+.2f"),
                 alt.Tooltip("low:Q", format="+.2f"),
                 alt.Tooltip("high:Q", format="+.2f"),
-                "verdict:N",
+                alt.Tooltip("verdict:N"),
             ],
         ),
     ).properties(width=WIDTH, height=alt.Step(26))
@@ -164,6 +170,7 @@ def pairs_chart(pairs: Sequence[Pair]) -> Chart:
     return Chart(
         name="pairs",
         chart=chart,
+        rows=rows,
         alt="Difference in test accuracy of every two runs, in percentage points: "
         + "; ".join(f"{row['pair']} {row['difference']:+.1f}, {row['verdict']}" for row in rows),
         caption="Second run less first, with its interval adjusted for the number of pairs."
@@ -173,38 +180,37 @@ def pairs_chart(pairs: Sequence[Pair]) -> Chart:
 
 def seeds_chart(groups: Sequence[SeedGroup]) -> Chart:
     """Each seed's accuracy as a dot, with the group's mean and deviation."""
-    dots = [
-        {"group": group.name, "seed": seed, "accuracy": accuracy}
-        for group in groups
-        for seed, accuracy in zip(group.seeds, group.accuracies, strict=True)
-    ]
-    means = [
+    rows = [
         {
             "group": group.name,
+            "seed": seed,
+            "accuracy": accuracy,
             "mean": group.mean,
             "low": group.mean - (group.deviation or 0),
             "high": group.mean + (group.deviation or 0),
         }
         for group in groups
+        for seed, accuracy in zip(group.seeds, group.accuracies, strict=True)
     ]
-    y = alt.Y("group:N", sort=None, title=None)
-    base = alt.Chart(data(means)).encode(y=y)
+    base = alt.Chart(ROWS).encode(y=alt.Y("group:N", sort=None, title=None))
     chart = alt.layer(
-        base.mark_rule(color=FAINT, strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q"),
+        base.mark_rule(color=FAINT, strokeWidth=2).encode(x=alt.X("low:Q"), x2=alt.X2("high:Q")),
         base.mark_tick(color=INK, thickness=2.5, size=22).encode(
-            x="mean:Q", tooltip=["group:N", alt.Tooltip("mean:Q", format=".4f")]
+            x=alt.X("mean:Q"), tooltip=[alt.Tooltip("group:N"), alt.Tooltip("mean:Q", format=".4f")]
         ),
-        alt.Chart(data(dots))
-        .mark_point(size=70, strokeWidth=2, color="var(--run-0)", opacity=1)
-        .encode(
-            y=y,
+        base.mark_point(size=70, strokeWidth=2, color="var(--run-0)", opacity=1).encode(
             x=alt.X("accuracy:Q", title="test accuracy of each seed", scale=alt.Scale(zero=False)),
-            tooltip=["group:N", "seed:N", alt.Tooltip("accuracy:Q", format=".4f")],
+            tooltip=[
+                alt.Tooltip("group:N"),
+                alt.Tooltip("seed:N"),
+                alt.Tooltip("accuracy:Q", format=".4f"),
+            ],
         ),
     ).properties(width=WIDTH, height=alt.Step(34))
     return Chart(
         name="seeds",
         chart=chart,
+        rows=rows,
         alt="Test accuracy of each seed by group: "
         + "; ".join(f"{g.name} mean {g.mean:.3f} of {len(g.accuracies)}" for g in groups),
         caption="A ring is one seed; the stroke the mean, the line one standard deviation "

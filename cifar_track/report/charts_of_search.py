@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 
 from cifar_track.comparison import varied_names
-from cifar_track.report.chart import BEST, FAINT, WIDTH, Chart, data, epoch_axis, zooming
+from cifar_track.report.chart import BEST, FAINT, ROWS, WIDTH, Chart, epoch_axis, zooming
 
 if TYPE_CHECKING:
     from cifar_track.comparison import Importances, SearchRecord
@@ -69,10 +69,10 @@ def _parallel(
                 }
             )
     is_best = alt.datum.best
-    base = alt.Chart(data(rows)).encode(
+    base = alt.Chart(ROWS).encode(
         x=alt.X("axis:N", sort=None, title=None, axis=alt.Axis(labelAngle=-30, grid=True)),
         y=alt.Y("position:Q", axis=alt.Axis(labels=False, ticks=False, title="low to high")),
-        detail="trial:N",
+        detail=alt.Detail("trial:N"),
         color=alt.condition(is_best, alt.value(BEST), OTHERS),
         opacity=alt.condition(is_best, alt.value(1), alt.value(0.6)),
     )
@@ -80,12 +80,13 @@ def _parallel(
         base.mark_line(strokeWidth=1.4),
         base.mark_line(strokeWidth=3.5).transform_filter(is_best),
         base.mark_point(size=50, filled=True).encode(
-            tooltip=["trial:N", "axis:N", "value:N"],
+            tooltip=[alt.Tooltip("trial:N"), alt.Tooltip("axis:N"), alt.Tooltip("value:N")],
         ),
     ).properties(width=WIDTH, height=230)
     return Chart(
         name=f"{prefix}-parallel",
         chart=chart,
+        rows=rows,
         alt=f"{len(trials)} trials as lines over {', '.join(_short(n) for n in names)} and the "
         f"score; trial {best} is the best",
         caption="Each line is a trial, the heavy one the best; each axis runs from its lowest to "
@@ -96,18 +97,19 @@ def _parallel(
 def _slices(
     prefix: str, search: SearchRecord, trials: Sequence[Any], names: Sequence[str], *, best: Any
 ) -> Chart:
+    rows = [
+        {
+            "trial": trial["number"],
+            "score": trial["score"],
+            "best": trial["number"] == best,
+            # A dot in a name would be read as a way into an object.
+            **{f"value{n}": trial.get(name) for n, name in enumerate(names)},
+        }
+        for trial in trials
+    ]
     panels = []
-    for name in names:
+    for n, name in enumerate(names):
         values = [trial.get(name) for trial in trials]
-        rows = [
-            {
-                "trial": trial["number"],
-                "value": trial.get(name) if _are_numbers(values) else str(trial.get(name)),
-                "score": trial["score"],
-                "best": trial["number"] == best,
-            }
-            for trial in trials
-        ]
         kind = "Q" if _are_numbers(values) else "N"
         scale: Any = alt.Undefined
         if kind == "Q":
@@ -118,22 +120,24 @@ def _slices(
                 else alt.Scale(zero=False, padding=8)
             )
         panels.append(
-            alt.Chart(data(rows))
+            alt.Chart(ROWS)
             .mark_point(filled=True, opacity=0.9)
             .encode(
-                x=alt.X(f"value:{kind}", title=_short(name), scale=scale,
+                x=alt.X(f"value{n}:{kind}", title=_short(name), scale=scale,
                         axis=alt.Axis(tickCount=4, labelAngle=0)),
                 y=alt.Y("score:Q", title=None, scale=alt.Scale(zero=False),
                         axis=alt.Axis(tickCount=4)),
                 color=alt.condition(alt.datum.best, alt.value(BEST), OTHERS),
                 size=alt.condition(alt.datum.best, alt.value(130), alt.value(45)),
-                tooltip=["trial:N", "value:N", alt.Tooltip("score:Q", format=".4f")],
+                tooltip=[alt.Tooltip("trial:N"), alt.Tooltip(f"value{n}:N", title=_short(name)),
+                         alt.Tooltip("score:Q", format=".4f")],
             )
             .properties(width=112, height=90)
         )  # fmt: skip
     return Chart(
         name=f"{prefix}-slices",
         chart=alt.concat(*panels, columns=SLICES_A_ROW),
+        rows=rows,
         alt=f"{search.objective} of each trial against each of {len(names)} hyperparameters",
         caption=f"Each dot is a trial, the large one the best; upright is {search.objective}.",
     )
@@ -151,15 +155,19 @@ def _curves(prefix: str, search: SearchRecord, *, best: Any) -> Chart:
     ]
     longest = max((len(curve) for curve in search.curves.values()), default=1)
     chart = (
-        alt.Chart(data(rows))
+        alt.Chart(ROWS)
         .mark_line(point=alt.OverlayMarkDef(size=22))
         .encode(
             x=alt.X("epoch:Q", axis=epoch_axis(longest)),
             y=alt.Y("accuracy:Q", title="validation accuracy"),
-            detail="trial:N",
+            detail=alt.Detail("trial:N"),
             color=alt.condition(alt.datum.best, alt.value(BEST), OTHERS),
             strokeWidth=alt.condition(alt.datum.best, alt.value(3.5), alt.value(1.3)),
-            tooltip=["trial:N", "epoch:Q", alt.Tooltip("accuracy:Q", format=".4f")],
+            tooltip=[
+                alt.Tooltip("trial:N"),
+                alt.Tooltip("epoch:Q"),
+                alt.Tooltip("accuracy:Q", format=".4f"),
+            ],
         )
         .add_params(zooming())
         .properties(width=WIDTH, height=230)
@@ -167,6 +175,7 @@ def _curves(prefix: str, search: SearchRecord, *, best: Any) -> Chart:
     return Chart(
         name=f"{prefix}-curves",
         chart=chart,
+        rows=rows,
         alt=f"Validation accuracy by epoch of {len(search.curves)} trials; trial {best} is the "
         "best",
         caption="Validation accuracy of every trial by epoch, the best heavy.",
@@ -183,17 +192,18 @@ def _importance(prefix: str, importances: Importances) -> Chart:
         }
         for entry in importances.each
     ]
-    base = alt.Chart(data(rows)).encode(y=alt.Y("name:N", sort=None, title=None))
+    base = alt.Chart(ROWS).encode(y=alt.Y("name:N", sort=None, title=None))
     chart = alt.layer(
         base.mark_bar(color="var(--run-0)", height=12).encode(
             x=alt.X("mean:Q", title="loss in R² when shuffled"),
-            tooltip=["name:N", alt.Tooltip("mean:Q", format=".3f")],
+            tooltip=[alt.Tooltip("name:N"), alt.Tooltip("mean:Q", format=".3f")],
         ),
-        base.mark_rule(strokeWidth=2, color=FAINT).encode(x=alt.X("low:Q"), x2="high:Q"),
+        base.mark_rule(strokeWidth=2, color=FAINT).encode(x=alt.X("low:Q"), x2=alt.X2("high:Q")),
     ).properties(width=WIDTH - 60, height=alt.Step(24))
     return Chart(
         name=f"{prefix}-importance",
         chart=chart,
+        rows=rows,
         alt="Importance of each hyperparameter: "
         + "; ".join(f"{row['name']} {row['mean']:.2f}" for row in rows),
         caption="The line is one standard deviation either way, over folds and repeats.",

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import altair as alt
 
 from cifar_track.report.chart import (
+    ROWS,
     WIDTH,
     Chart,
-    data,
     epoch_axis,
     run_scale,
     shape_scale,
@@ -36,7 +36,7 @@ def curve_charts(comparison: Comparison) -> list[Chart]:
         chosen = alt.selection_point(fields=["run"], bind="legend")
         longest = max(int(str(row["epoch"])) for row in rows)
         line = (
-            alt.Chart(data(rows))
+            alt.Chart(ROWS)
             .mark_line(point=alt.OverlayMarkDef(size=28) if longest <= 30 else False)
             .encode(
                 x=alt.X("epoch:Q", axis=epoch_axis(longest)),
@@ -47,7 +47,12 @@ def curve_charts(comparison: Comparison) -> list[Chart]:
                     scale=alt.Scale(domain=["validation", "training"], range=[[1, 0], [3, 3]]),
                 ),
                 opacity=alt.condition(chosen, alt.value(1), alt.value(0.15)),
-                tooltip=["run:N", "epoch:Q", "images:N", alt.Tooltip("value:Q", format=".4f")],
+                tooltip=[
+                    alt.Tooltip("run:N"),
+                    alt.Tooltip("epoch:Q"),
+                    alt.Tooltip("images:N"),
+                    alt.Tooltip("value:Q", format=".4f"),
+                ],
             )
             .add_params(chosen, zooming())
             .properties(width=WIDTH, height=230)
@@ -61,6 +66,7 @@ def curve_charts(comparison: Comparison) -> list[Chart]:
             Chart(
                 name=f"curves-{metric}",
                 chart=line,
+                rows=rows,
                 alt=f"{metric.capitalize()} by epoch of each run; validation at the end: "
                 + "; ".join(last),
                 caption="Solid: validation. Dashed: training images, as they were trained on. A "
@@ -86,7 +92,7 @@ def cost_chart(comparison: Comparison) -> Chart | None:
     if not rows:
         return None
     chart = (
-        alt.Chart(data(rows))
+        alt.Chart(ROWS)
         .mark_point(size=110, filled=True, opacity=1)
         .encode(
             x=alt.X(
@@ -99,7 +105,7 @@ def cost_chart(comparison: Comparison) -> Chart | None:
             color=alt.Color("run:N", scale=run_scale(comparison.labels), sort=None),
             shape=alt.Shape("run:N", scale=shape_scale(comparison.labels), sort=None),
             tooltip=[
-                "run:N",
+                alt.Tooltip("run:N"),
                 alt.Tooltip("seconds:Q", format=",.0f"),
                 alt.Tooltip("accuracy:Q", format=".4f"),
                 alt.Tooltip("parameters:Q", format=",d"),
@@ -111,6 +117,7 @@ def cost_chart(comparison: Comparison) -> Chart | None:
     return Chart(
         name="cost",
         chart=chart,
+        rows=rows,
         alt="Test accuracy against CPU seconds of the fit: "
         + "; ".join(f"{r['run']} {r['accuracy']:.3f} in {r['seconds']:,.0f} s" for r in rows),
         caption="Up is better, left is cheaper. A search's trials are not in its refit's time.",
