@@ -59,6 +59,9 @@ def main() -> int:
             return cli.run(sys.argv[1:])
     except KeyboardInterrupt as interrupt:
         return interrupts.exit_status(interrupt)
+    finally:
+        # Nor is there anything to be found on the way out, which would take a second.
+        gc.freeze()
 
 
 if __name__ == "__main__":
