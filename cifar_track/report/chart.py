@@ -99,8 +99,9 @@ class Chart:
 
 def zero_line() -> alt.Chart:
     """An upright line where a difference is none."""
-    line = alt.Chart(alt.InlineData(values=[{"zero": 0}]))
-    return line.mark_rule(color=FAINT, strokeDash=[4, 3]).encode(x="zero:Q")
+    nothing = alt.Chart(alt.InlineData(values=[{"zero": 0}]))
+    line: alt.Chart = nothing.mark_rule(color=FAINT, strokeDash=[4, 3]).encode(x=alt.X("zero:Q"))
+    return line
 
 
 def run_scale(labels: Sequence[str]) -> alt.Scale:
