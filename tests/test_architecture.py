@@ -27,7 +27,7 @@ LEVELS = (
         "statistics",
         "blending",
     },
-    {"addresses", "environment", "folders", "interrupts", "seeds"},
+    {"addresses", "environment", "folders", "interrupts", "quiet", "seeds"},
     {"config"},
     {"__init__"},
 )
@@ -42,6 +42,7 @@ ALLOWED = {
     "environment": {"keras"},
     "folders": {"platformdirs"},
     "interrupts": {"psutil"},
+    "quiet": {"click"},
     "seeds": {"numpy"},
     "statistics": {"numpy", "scipy"},
     "blending": {"numpy", "scipy"},

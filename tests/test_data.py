@@ -20,11 +20,13 @@ from dataclasses import asdict, dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cifar_track.cli.options import QUIET
 from cifar_track.config import CifarTrackError, Data
 from cifar_track.data import (
     CIFAR100,
@@ -525,16 +527,31 @@ def test_is_quiet_where_there_is_no_terminal(lookalike, mirror, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_shows_a_bar_on_a_terminal(lookalike, mirror, monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
+
+def test_shows_a_bar_on_a_terminal(lookalike, mirror, monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     lookalike.load()
     assert "downloading CIFAR-100" in terminal.getvalue()
     assert "100%" in terminal.getvalue()
+
+
+def test_shows_no_bar_to_who_wants_results_alone(lookalike, mirror, monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+
+    @click.command()
+    @QUIET
+    def verb():
+        lookalike.load()
+
+    verb.main(["--quiet", "true"], standalone_mode=False)
+    assert mirror.requests == [None]
+    assert terminal.getvalue() == ""
 
 
 def test_a_cut_download_goes_on_where_it_stopped(lookalike, mirror, elsewhere):

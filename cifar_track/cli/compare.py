@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cifar_track import config
-from cifar_track.cli.options import FILTER, ExpandedPath
+from cifar_track.cli.options import FILTER, QUIET, ExpandedPath
 
 
 @click.command("compare")
@@ -36,6 +36,7 @@ from cifar_track.cli.options import FILTER, ExpandedPath
     type=ExpandedPath(file_okay=False),
     help="Folder for a copy of the comparison.  [default: none, it is logged to MLflow]",
 )
+@QUIET
 def compare(
     *, runs: str, filter_string: str, allow: str, dataset: str | None, output: Path | None
 ) -> None:

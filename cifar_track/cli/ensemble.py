@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cifar_track.cli.options import DATA_DIRECTORY, DATASET, FILTER
+from cifar_track.cli.options import DATA_DIRECTORY, DATASET, FILTER, QUIET
 
 
 @click.command("ensemble")
@@ -27,6 +27,7 @@ from cifar_track.cli.options import DATA_DIRECTORY, DATASET, FILTER
     show_default=True,
     help="Of the bags by which the weights are chosen.",
 )
+@QUIET
 def ensemble(
     *,
     runs: str,

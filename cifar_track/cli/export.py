@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cifar_track.cli.options import DATA_DIRECTORY, DATASET, ExpandedPath
+from cifar_track.cli.options import DATA_DIRECTORY, DATASET, QUIET, ExpandedPath
 from cifar_track.config import CifarTrackError, registered_name
 
 
@@ -31,6 +31,7 @@ from cifar_track.config import CifarTrackError, registered_name
     help="Folder for a copy.  [default: none, they are logged to the run]",
 )
 @DATA_DIRECTORY
+@QUIET
 def export(
     *,
     run_id: str | None,

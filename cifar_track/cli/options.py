@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cifar_track import config, folders
+from cifar_track import config, folders, quiet
 
 
 class ExpandedPath(click.Path):
@@ -49,8 +49,7 @@ FILTER = click.option(
 
 
 def _be_quiet(context: click.Context, _option: click.Parameter, value: Any) -> None:
-    # Read in workflow/terminal.py, which is not imported before the verb runs.
-    context.meta["cifar_track.quiet"] = value
+    quiet.be_quiet(context, quiet=value)
 
 
 QUIET = click.option(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cifar_track.cli.options import DATA_DIRECTORY, DATASET
+from cifar_track.cli.options import DATA_DIRECTORY, DATASET, QUIET
 from cifar_track.config import (
     DEFAULT_METRIC,
     GATES,
@@ -88,6 +88,7 @@ from cifar_track.config import (
     show_default=True,
     help="true: give the alias back to the champion before, and do nothing else.",
 )
+@QUIET
 def register(
     *,
     run_id: str | None,

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
-from cifar_track.cli.options import DATA_DIRECTORY
+from cifar_track.cli.options import DATA_DIRECTORY, QUIET
 
 
 @click.command("repeat")
 @click.option("--run", "run_id", metavar="ID", required=True, help="A finished run of MLflow.")
 @DATA_DIRECTORY
+@QUIET
 def repeat(*, run_id: str, data_dir: Path | None) -> None:
     """Run a finished run again from what it logged, and say whether the same came out.
 

@@ -33,6 +33,7 @@ from cifar_track.data.original import (
     require_original,
 )
 from cifar_track.folders import cache_directory
+from cifar_track.quiet import is_quiet
 
 Progress: TypeAlias = Callable[[int, int], None]
 
@@ -109,7 +110,7 @@ def download_cifar100(
         cache: the folder that keeps the data.
         release: the hashes that the archive must have.
         on_progress: called with the bytes at hand and the bytes in all; by default a progress
-            bar on a terminal, and nothing elsewhere.
+            bar on a terminal, and nothing elsewhere or where results alone are asked for.
 
     Returns:
         The folder that holds train, test and meta.
@@ -292,7 +293,7 @@ def _range_start(content_range: str | None) -> int:
 def _shown(total: int, on_progress: Progress | None) -> Iterator[Progress]:
     if on_progress is not None:
         yield on_progress
-    elif not sys.stderr.isatty():
+    elif is_quiet() or not sys.stderr.isatty():
         yield lambda at_hand, total: None
     else:
         with click.progressbar(length=total, label="downloading CIFAR-100", file=sys.stderr) as bar:

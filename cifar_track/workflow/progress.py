@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cifar_track.workflow.terminal import is_quiet, is_watched, tell
+from cifar_track.quiet import is_quiet
+from cifar_track.workflow.terminal import is_watched, tell
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 
-import click
+from cifar_track.quiet import is_quiet
 
 
 def tell(line: str) -> None:
@@ -14,12 +14,6 @@ def tell(line: str) -> None:
     # Not by click, which looks for the stream below and so writes into the middle of a bar.
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
-
-
-def is_quiet() -> bool:
-    """Whether the verb was told `quiet=true`: results are printed, progress is not."""
-    context = click.get_current_context(silent=True)
-    return context is not None and bool(context.meta.get("cifar_track.quiet"))
 
 
 def is_watched() -> bool:

@@ -1,0 +1,18 @@
+"""Whether the person wants results alone, asked by whoever shows how far something is."""
+
+from __future__ import annotations
+
+import click
+
+_KEY = "cifar_track.quiet"
+
+
+def be_quiet(context: click.Context, *, quiet: bool) -> None:
+    """Note for the verb that is about to run whether it was told `quiet=true`."""
+    context.meta[_KEY] = quiet
+
+
+def is_quiet() -> bool:
+    """Whether the verb was told `quiet=true`: results are printed, progress is not."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(_KEY))
