@@ -349,7 +349,7 @@ class TestMistakes:
 
     def test_an_option_like_no_other_names_all(self, capsys, workflow):
         told = refusal(capsys, workflow, "compare", "--zzz")
-        names = "--runs, --filter, --allow, --dataset, --output"
+        names = "--runs, --filter, --allow, --dataset, --output, --quiet"
         assert told == f"no option '--zzz'; expected one of {names}"
 
     def test_an_error_of_the_workflow_is_one_line(self, capsys, workflow):
