@@ -28,6 +28,7 @@ class RayNode:
             **os.environ,
             "PYTHONPATH": str(TESTS),  # what stands in for training; the package is shipped
             "RAY_USAGE_STATS_ENABLED": "0",
+            "TRAINED": str(folder / "trained"),
         }
         self._log = (folder / f"node_{number}.log").open("wb")
         self._process = subprocess.Popen(
@@ -52,11 +53,13 @@ class RayNode:
         except psutil.NoSuchProcess:
             return []
 
+    def is_settled(self) -> bool:
+        """Whether it is up, or has given up."""
+        return self.is_up() or self._process.poll() is not None
+
     def is_up(self) -> bool:
         """Whether it has said that it is."""
-        said = Path(self._log.name).read_text()
-        assert self._process.poll() is None, said[-2000:]
-        return "Ray runtime started" in said
+        return "Ray runtime started" in Path(self._log.name).read_text()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to every process of it."""
@@ -96,15 +99,29 @@ class RayCluster:
         """What a search is told."""
         return f"127.0.0.1:{self.port}"
 
+    def trained(self) -> list[tuple[int, int, int, float]]:
+        """What trials said that they trained: trial, epoch, process, moment."""
+        lines = (self.folder / "trained").read_text().split("\n")[:-1]
+        rows = (line.split() for line in lines)
+        return [(int(trial), int(epoch), int(pid), float(at)) for trial, epoch, pid, at in rows]
+
+    def others(self) -> list[RayNode]:
+        """The nodes that run, without the head."""
+        return [node for node in self.nodes if node is not self.head and node.processes()]
+
     def add(self, *options: str) -> RayNode:
         """Start one more node, and wait for it."""
         return self._add(f"--address={self.address}", "--disable-usage-stats", *options)
 
     def _add(self, *options: str) -> RayNode:
-        node = RayNode(*options, folder=self.folder, number=len(self.nodes))
-        self.nodes.append(node)
-        wait_for(node.is_up, what=f"{node.address}: no node", seconds=180)
-        return node
+        for _ in range(4):  # on a machine at work, Ray's 30 s for a start may not do
+            node = RayNode(*options, folder=self.folder, number=len(self.nodes))
+            self.nodes.append(node)
+            wait_for(node.is_settled, what=f"{node.address}: no node", seconds=180)
+            if node.is_up():
+                return node
+            node.kill()
+        raise AssertionError(f"no node starts; see {self.folder}")
 
     def close(self) -> None:
         """End everything."""

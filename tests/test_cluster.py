@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import itertools
 import os
+import random
+import signal
+import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,11 +21,15 @@ from typing import Any
 import numpy as np
 import pytest
 import test_tuning
+from conftest import wait_for
 from ray_nodes import RayCluster
 
 from cifar_track import cli, tuning
 from cifar_track.config import CifarTrackError, Cluster, Experiment
-from cifar_track.tuning.executors import EpochListener, Job, trial
+from cifar_track.tuning.executors import EpochListener, Job
+from cifar_track.tuning.executors.trial import train_trial
+
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="the extra `cluster` is not installed"
@@ -119,15 +129,14 @@ def test_a_head_that_is_not_there_is_told_at_once():
 
 
 def slow_epochs(job: Job, on_epoch: EpochListener) -> None:
-    """An epoch a second, each in the checkpoint: how often it was begun, and the epochs so far."""
-    epochs = job.experiment.training.epochs
-    begun, done = 0, 0
-    if job.checkpoint.exists():
-        begun, done = map(int, job.checkpoint.read_text().split())
-    for epoch in range(1, epochs + 1):
+    """An epoch a second; it goes on after those in its checkpoint, and says what it trained."""
+    done = int(job.checkpoint.read_text()) if job.checkpoint.exists() else 0
+    for epoch in range(1, job.experiment.training.epochs + 1):
         if epoch > done:
             time.sleep(1.0)
-            job.checkpoint.write_text(f"{begun + 1} {epoch}")
+            job.checkpoint.write_text(str(epoch))
+            with Path(os.environ["TRAINED"]).open("a") as said:
+                said.write(f"{job.number} {epoch} {os.getpid()} {time.time()}\n")
         on_epoch(epoch, metrics_of(job, epoch))
 
 
@@ -226,7 +235,7 @@ class TestOnTwoNodes:
             two_nodes,
             experiment=experiment,
             data=data,
-            train=trial.train_trial,
+            train=train_trial,
             listener=record,
         )
         assert [trial.error for trial in result.trials] == [None] * len(result.trials)
@@ -239,3 +248,236 @@ class TestOnTwoNodes:
             tuning.connected(Cluster(address=two_nodes.address, cpus=7)),
         ):
             pass
+
+
+# Clusters that come to harm. A trial's figures follow from its values, so that a search that was
+# disturbed has to end as one that was not.
+
+
+def lasting(epochs: int, *, trials: int = 9) -> Experiment:
+    """A search whose trials take so many seconds each, and are tried again as often as it takes."""
+    experiment = test_tuning.searching(trials=trials, retries=99)
+    return replace(experiment, training=replace(experiment.training, epochs=epochs))
+
+
+def assert_whole(result: tuning.SearchResult, record: Record, experiment: Experiment) -> None:
+    """No trial is lost or doubled, none has another status than the true one, nor other figures."""
+    epochs = experiment.training.epochs
+    assert [trial.values for trial in result.trials] == test_tuning.proposed(experiment)
+    assert [trial.status for trial in result.trials] == ["completed"] * len(result.trials)
+    for trial in result.trials:
+        assert record.events.count(("end", trial.number)) == 1
+        assert set(record.epochs[trial.number]) == set(range(1, epochs + 1))
+        height = float(trial.values["model.filters_1"]) / 100
+        assert trial.score == pytest.approx(height + epochs / 1000)
+
+
+def tell(words: str) -> None:
+    """Say what was counted, to whoever runs the tests with `-rP` or `-s`."""
+    sys.stdout.write(f"{words}\n")
+
+
+def trained_twice(cluster: RayCluster) -> int:
+    """How many epochs, which take a second each, were trained more than once."""
+    trained = [(trial, epoch) for trial, epoch, *_ in cluster.trained()]
+    return len(trained) - len(set(trained))
+
+
+def assert_one_at_a_time(cluster: RayCluster) -> None:
+    """No trial was trained by two processes at once."""
+    for number in {trial for trial, *_ in cluster.trained()}:
+        moments = [(pid, at) for trial, _, pid, at in cluster.trained() if trial == number]
+        order = [pid for pid, _ in sorted(moments, key=lambda pair: pair[1])]
+        changes = sum(one != other for one, other in itertools.pairwise(order))
+        assert changes == len(set(order)) - 1, f"trial {number}"
+
+
+@pytest.fixture
+def three_nodes() -> Iterator[RayCluster]:
+    cluster = RayCluster()
+    try:
+        cluster.add()
+        cluster.add()
+        yield cluster
+    finally:
+        cluster.close()
+
+
+class Background(threading.Thread):
+    """Something that runs beside the test, and whose error is the test's."""
+
+    def __init__(self, act: Callable[[], Any]) -> None:
+        super().__init__(daemon=True)
+        self._act = act
+        self.error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._act()
+        except BaseException as error:
+            self.error = error
+
+    def finish(self) -> None:
+        self.join(600)
+        assert not self.is_alive()
+        if self.error is not None:
+            raise self.error
+
+
+def wait_until_trained(cluster: RayCluster, epochs: int) -> None:
+    file = cluster.folder / "trained"
+    wait_for(
+        lambda: file.exists() and len(cluster.trained()) >= epochs,
+        what="nothing was trained",
+        seconds=240,
+    )
+
+
+@needs_ray
+@pytest.mark.slow
+class TestNodesThatComeAndGo:
+    def test_nodes_are_killed_at_ten_moments(self, three_nodes, tmp_path):
+        experiment, record, kills = lasting(40), Record(), []
+        moments = random.Random(0)
+        over = threading.Event()
+
+        def kill_and_replace() -> None:
+            wait_until_trained(three_nodes, 1)
+            while len(kills) < 10 and not over.wait(moments.uniform(0, 8)):
+                moments.choice(three_nodes.others()).kill()
+                kills.append(time.time())
+                three_nodes.add()
+
+        killing = Background(kill_and_replace)
+        result = run_search(
+            tmp_path, three_nodes, experiment=experiment, train=slow_epochs, listener=record
+        )
+        over.set()
+        killing.finish()
+        assert_whole(result, record, experiment)
+        assert_one_at_a_time(three_nodes)
+        lost = trained_twice(three_nodes)
+        tell(f"{len(kills)} nodes killed, {len(record.reasons)} trials begun again, "
+             f"{lost} epochs of a second trained twice")  # fmt: skip
+        assert len(kills) >= 3
+        assert len(record.reasons) >= 1
+        assert all("is gone" in reason or "killed" in reason for reason in record.reasons)
+        # What was under way at the kill, and at most one epoch whose report was.
+        assert lost <= 2 * len(kills)
+
+    def test_a_frozen_node_is_given_up_and_a_late_one_is_taken(self, three_nodes, tmp_path):
+        experiment, record = lasting(30), Record()
+        frozen = three_nodes.others()[0]
+
+        def freeze() -> None:
+            wait_until_trained(three_nodes, 6)
+            frozen.signal(signal.SIGSTOP)
+            three_nodes.add()
+            wait_for(lambda: record.reasons, what="it was not given up", seconds=240)
+            frozen.signal(signal.SIGCONT)
+
+        freezing = Background(freeze)
+        result = run_search(
+            tmp_path, three_nodes, experiment=experiment, train=slow_epochs, listener=record
+        )
+        freezing.finish()
+        assert_whole(result, record, experiment)
+        assert len(record.reasons) == 1
+        assert frozen.address in record.reasons[0]
+        late = three_nodes.nodes[-1].address
+        assert any(node.startswith(late) for _, node, _ in record.places)
+
+    def test_two_searches_share_a_cluster(self, three_nodes, tmp_path):
+        experiment = lasting(5, trials=4)
+        other = replace(experiment, training=replace(experiment.training, seed=1))
+        records = [Record(), Record()]
+        searches = [
+            Background(
+                functools.partial(
+                    run_search, tmp_path / str(number), three_nodes, experiment=page,
+                    train=slow_epochs, listener=records[number],
+                )
+            )
+            for number, page in enumerate((experiment, other))
+        ]  # fmt: skip
+        for search in searches:
+            search.finish()
+        for record, page in zip(records, (experiment, other), strict=True):
+            result = tuning.SearchResult(
+                trials=tuple(record.ended[number] for number in range(4)), best=record.ended[0]
+            )
+            assert_whole(result, record, page)
+            assert record.reasons == []
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import test_cluster
+if __name__ == "__main__":
+    experiment = test_cluster.lasting(int(sys.argv[3]))
+    test_cluster.run_search(
+        Path(sys.argv[1]), sys.argv[2], experiment=experiment, train=test_cluster.slow_epochs
+    )
+"""
+
+
+@needs_ray
+@pytest.mark.slow
+class TestWhoeverIsKilled:
+    def test_the_search_is_killed_at_ten_moments(self, three_nodes, tmp_path):
+        experiment, script = lasting(25), tmp_path / "script.py"
+        script.write_text(SCRIPT)
+        paths = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
+        moments = random.Random(1)
+        seconds_until_quiet = []
+        for _ in range(10):
+            search = subprocess.Popen(
+                [sys.executable, script, tmp_path / "search", three_nodes.address, "25"],
+                env={**os.environ, "PYTHONPATH": paths},
+            )
+            before = len(three_nodes.trained()) if (three_nodes.folder / "trained").exists() else 0
+            wait_until_trained(three_nodes, before + 1)
+            time.sleep(moments.uniform(0, 5))
+            search.kill()
+            search.wait()
+            killed = time.time()
+            time.sleep(8)
+            seconds_until_quiet.append(max(at for *_, at in three_nodes.trained()) - killed)
+        record = Record()
+        result = run_search(
+            tmp_path / "search", three_nodes, experiment=experiment, train=slow_epochs,
+            listener=record,
+        )  # fmt: skip
+        tell(f"10 kills, quiet {max(seconds_until_quiet):.1f} s after one at most, "
+             f"{trained_twice(three_nodes)} epochs of a second trained twice")  # fmt: skip
+        assert [trial.values for trial in result.trials] == test_tuning.proposed(experiment)
+        assert {trial.status for trial in result.trials} == {"completed"}
+        assert_one_at_a_time(three_nodes)
+        assert max(seconds_until_quiet) < 5
+        assert trained_twice(three_nodes) <= 10 * 3 * 2
+
+    def test_the_head_is_killed(self, tmp_path):
+        experiment, cluster = lasting(20, trials=3), RayCluster()
+        try:
+            cluster.add()
+            killing = Background(lambda: (wait_until_trained(cluster, 4), cluster.head.kill()))
+            with pytest.raises(CifarTrackError, match="its head does not answer") as caught:
+                run_search(tmp_path, cluster, experiment=experiment, train=slow_epochs)
+            assert "\n" not in str(caught.value)
+            killing.finish()
+            trained = len(cluster.trained())
+            time.sleep(60)
+            assert len(cluster.trained()) == trained
+        finally:
+            cluster.close()
+        cluster, record = RayCluster(), Record()
+        try:
+            result = run_search(
+                tmp_path, cluster, experiment=experiment, train=slow_epochs, listener=record
+            )
+        finally:
+            cluster.close()
+        assert_whole(result, record, experiment)
+        assert any(start.finished_epochs for start in record.starts.values())

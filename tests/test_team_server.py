@@ -5,9 +5,11 @@ from __future__ import annotations
 import configparser
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -151,6 +153,28 @@ class TestFiles:
         ]
         for document in documents:
             validate.validate(document, "1.37", strict=True)
+
+    def test_kubernetes_takes_the_pods_of_a_search(self):
+        validate = pytest.importorskip("kubernetes_validate")
+        text = (DEPLOY / "kubernetes" / "search.yaml").read_text()
+        claim, job = yaml.safe_load_all(text)
+        validate.validate(claim, "1.37", strict=True)
+        cluster = job["spec"]["rayClusterSpec"]
+        for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+            pod = {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": "a"},
+                **group["template"],
+            }
+            validate.validate(pod, "1.37", strict=True)
+        locked = tomllib.loads((DEPLOY.parent / "uv.lock").read_text())["package"]
+        assert cluster["rayVersion"] in [p["version"] for p in locked if p["name"] == "ray"]
+        assert "claimName: " + claim["metadata"]["name"] in text
+        words = shlex.split(shlex.split(job["spec"]["entrypoint"])[-1])
+        verb, *options = words[words.index("-m") + 2 :]
+        with cli.verbs.commands[verb].make_context(verb, options) as context:
+            assert context.params["cluster"] == "auto"
 
     def test_no_secret_is_in_the_repository(self):
         example = (DEPLOY / "secrets.env.example").read_text()
