@@ -411,6 +411,37 @@ class TestNodesThatComeAndGo:
             assert record.reasons == []
 
 
+@needs_ray
+@pytest.mark.slow
+def test_six_trials_are_the_same_to_the_bit_wherever_they_run(three_nodes, tmp_path):
+    from cifar_track.data import load_dataset
+
+    experiment = test_tuning.searching(trials=6)
+    settings = replace(experiment.training, deterministic=True, epochs=2)
+    experiment = replace(experiment, training=settings)
+    data = load_dataset(experiment.data)
+    records = [Record(), Record(), Record()]
+    for workers, record in enumerate(records[:2], start=1):
+        tuning.search(
+            experiment,
+            data,
+            directory=tmp_path / str(workers),
+            workers=workers,
+            listener=record,
+        )
+    run_search(
+        tmp_path / "there",
+        three_nodes,
+        experiment=experiment,
+        data=data,
+        train=train_trial,
+        listener=records[2],
+    )
+    assert len({node for _, node, _ in records[2].places}) == 3
+    assert len(records[0].metrics) == 12
+    assert records[0].metrics == records[1].metrics == records[2].metrics
+
+
 SCRIPT = """
 import sys
 from pathlib import Path
