@@ -490,7 +490,7 @@ class TestWhoeverIsKilled:
         assert trained_twice(three_nodes) <= 10 * 3 * 2
 
     def test_the_head_is_killed(self, tmp_path):
-        experiment, cluster = lasting(20, trials=3), RayCluster()
+        experiment, cluster = lasting(90, trials=2), RayCluster()
         try:
             cluster.add()
             killing = Background(lambda: (wait_until_trained(cluster, 4), cluster.head.kill()))
@@ -498,9 +498,10 @@ class TestWhoeverIsKilled:
                 run_search(tmp_path, cluster, experiment=experiment, train=slow_epochs)
             assert "\n" not in str(caught.value)
             killing.finish()
+            time.sleep(5)  # what is left of it ends its trials
             trained = len(cluster.trained())
-            time.sleep(60)
-            assert len(cluster.trained()) == trained
+            time.sleep(10)
+            assert len(cluster.trained()) == trained < 2 * 90
         finally:
             cluster.close()
         cluster, record = RayCluster(), Record()
@@ -508,7 +509,8 @@ class TestWhoeverIsKilled:
             result = run_search(
                 tmp_path, cluster, experiment=experiment, train=slow_epochs, listener=record
             )
+            trained_again = len(cluster.trained())
         finally:
             cluster.close()
         assert_whole(result, record, experiment)
-        assert any(start.finished_epochs for start in record.starts.values())
+        assert trained_again < 2 * 90  # each goes on after the epochs that were heard of

@@ -52,7 +52,7 @@ def serve(cluster: Cluster, connection: Connection, log: Path) -> None:
         )
         connection.send(("refused", line))
         return
-    with contextlib.suppress(EOFError, BrokenPipeError):  # the search is over
+    with contextlib.suppress(EOFError, ConnectionError):  # the search is over
         Driver(cluster, connection).run()
     ray.shutdown()
 
@@ -88,7 +88,7 @@ class Driver:
         """Serve the search.
 
         Raises:
-            EOFError, BrokenPipeError: the search is over.
+            EOFError, ConnectionError: the search is over.
         """
         if not self._look_first():
             return
