@@ -207,6 +207,7 @@ class TestReadme:
             "benchmarks.augmentation",
             "benchmarks.comparing",
             "benchmarks.profile",
+            "benchmarks.reach",
             "benchmarks.serving",
         }
         for module, options in commands:
