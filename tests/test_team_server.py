@@ -6,6 +6,7 @@ import configparser
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,21 +18,77 @@ import psutil
 import pytest
 import requests
 import yaml
-from conftest import MLFLOW_VARIABLES, answers, free_port, wait_for
+from conftest import MLFLOW_VARIABLES, POSTGRES_PROGRAMS, answers, free_port, wait_for
+from made_up_evaluations import make_evaluation
 
-from cifar_track import cli, tracking
+from cifar_track import cli, tracking, workflow
+from cifar_track.tracking import tag
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 ADMIN_PASSWORD = "a first password, 24 signs"
 ALICE_PASSWORD = "al1ce's own: word/with@signs"
 
 
+class TeamServer:
+    """The server as the systemd unit starts it, on a PostgreSQL of its own.
+
+    Attributes:
+        address: where it answers.
+        artifacts: the folder that it hands out.
+    """
+
+    def __init__(self, database, folder):
+        self.folder, self.artifacts = folder, folder / "artifacts"
+        unit = (DEPLOY / "systemd" / "cifar_track-server.service").read_text().replace("\\\n", " ")
+        command = re.search(r"^ExecStart=\S+/mlflow (.*)$", unit, re.MULTILINE).group(1).split()
+        command[command.index("--artifacts-destination") + 1] = str(self.artifacts)
+        port = free_port()
+        self.command = [sys.executable, "-m", "mlflow", *command, "--port", str(port)]
+        self.address = f"http://127.0.0.1:{port}"
+        self.postgres = {
+            "PGHOST": str(database.hostname),
+            "PGPORT": str(database.port),
+            "PGUSER": str(database.username),
+        }
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if name not in MLFLOW_VARIABLES},
+            **dict(re.findall(r"^Environment=(\w+)=(.*)$", unit, re.MULTILINE)),
+            **self.postgres,
+            "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN_PASSWORD,
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": "for the tests",
+        }
+
+    def start(self, accounts=DEPLOY / "accounts.ini"):
+        with (self.folder / "log").open("a") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                cwd=self.folder,
+                env={**self.environment, "MLFLOW_AUTH_CONFIG_PATH": str(accounts)},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        wait_for(lambda: answers(f"{self.address}/health"), what=f"{log.name}", seconds=300)
+
+    def stop(self):
+        os.killpg(self.process.pid, signal.SIGTERM)
+        self.process.wait(60)
+
+    def make_account(self, name, password):
+        made = requests.post(
+            f"{self.address}/api/2.0/mlflow/users/create",
+            json={"username": name, "password": password},
+            auth=("admin", ADMIN_PASSWORD),
+            timeout=60,
+        )
+        assert made.status_code == 200, made.text
+
+
 @pytest.fixture(scope="module")
 def team_server(postgres_address, tmp_path_factory):
-    """The server as the systemd unit starts it, on a PostgreSQL of its own; its address."""
+    """The server, running, with an account for Alice."""
     import psycopg2
 
-    folder = tmp_path_factory.mktemp("team")
     place = urlsplit(postgres_address)
     connection = psycopg2.connect(
         host=place.hostname, port=place.port, user=place.username, dbname="runs"
@@ -41,46 +98,13 @@ def team_server(postgres_address, tmp_path_factory):
         for statement in (DEPLOY / "create-databases.sql").read_text().split(";")[:-1]:
             cursor.execute(statement)
     connection.close()
-    unit = (DEPLOY / "systemd" / "cifar_track-server.service").read_text().replace("\\\n", " ")
-    command = re.search(r"^ExecStart=\S+/mlflow (.*)$", unit, re.MULTILINE).group(1).split()
-    command[command.index("--artifacts-destination") + 1] = str(folder / "artifacts")
-    settings = dict(re.findall(r"^Environment=(\w+)=(.*)$", unit, re.MULTILINE))
-    port = free_port()
-    environment = {
-        **{name: value for name, value in os.environ.items() if name not in MLFLOW_VARIABLES},
-        **settings,
-        "PGHOST": str(place.hostname),
-        "PGPORT": str(place.port),
-        "PGUSER": str(place.username),
-        "MLFLOW_AUTH_CONFIG_PATH": str(DEPLOY / "accounts.ini"),
-        "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN_PASSWORD,
-        "MLFLOW_FLASK_SERVER_SECRET_KEY": "for the tests",
-    }
-    address = f"http://127.0.0.1:{port}"
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", *command, "--port", str(port)],
-            cwd=folder,
-            env=environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+    server = TeamServer(place, tmp_path_factory.mktemp("team"))
+    server.start()
     try:
-        wait_for(
-            lambda: answers(f"{address}/health"), what=(folder / "log").read_text(), seconds=300
-        )
-        made = requests.post(
-            f"{address}/api/2.0/mlflow/users/create",
-            json={"username": "alice", "password": ALICE_PASSWORD},
-            auth=("admin", ADMIN_PASSWORD),
-            timeout=60,
-        )
-        assert made.status_code == 200, made.text
-        yield address
+        server.make_account("alice", ALICE_PASSWORD)
+        yield server
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(60)
+        server.stop()
 
 
 @pytest.fixture
@@ -88,7 +112,7 @@ def account(elsewhere, team_server, monkeypatch):
     """Lets a test log in."""
 
     def log_in(name, password):
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", team_server)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", team_server.address)
         monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", name)
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
         tracking.store._opened.clear()  # a process logs in once
@@ -128,6 +152,84 @@ class TestAccounts:
         )
         assert ADMIN_PASSWORD not in shown
         assert ALICE_PASSWORD not in shown
+
+    def test_an_account_that_may_only_read_is_told_so_in_one_line(
+        self, account, team_server, tmp_path, capsys
+    ):
+        readers = tmp_path / "accounts.ini"
+        text = (DEPLOY / "accounts.ini").read_text()
+        readers.write_text(text.replace("default_permission = EDIT", "default_permission = READ"))
+        account("alice", ALICE_PASSWORD)
+        experiment = tracking.store.ensure_experiment_id("procedural")  # which is hers
+        team_server.make_account("bob", "b0b reads, and 24 signs")
+        team_server.stop()
+        team_server.start(readers)
+        try:
+            account("bob", "b0b reads, and 24 signs")
+            settings = "data.train_per_class=5 data.validation_per_class=2 data.test_per_class=2"
+            arguments = ["train", "--experiment", "baseline", "--dataset", "procedural"]
+            capsys.readouterr()
+            assert cli.run([*arguments, "--set", settings]) == 2
+            told = capsys.readouterr()
+            assert told.err.startswith("error: this account may not write to the experiment")
+            assert told.err.count("\n") == 1
+            assert "epoch" not in told.out
+            assert not tracking.store.client().search_runs(
+                [experiment], "tags.mlflow.runName = 'baseline'"
+            )
+        finally:
+            team_server.stop()
+            team_server.start()
+
+
+@pytest.mark.slow
+def test_a_restored_server_gives_the_same_comparison(account, team_server, tmp_path):
+    """By the commands of the page, each database and folder lost in between."""
+    account("alice", ALICE_PASSWORD)
+    run_ids = []
+    for seed in (0, 1):
+        with tracking.start_run(
+            dataset_name="procedural",
+            name=f"page {seed}",
+            tags={tag.ITERATION: f"page{seed}", tag.TEST_DIGEST: "the same"},
+        ) as run:
+            run.log_parameters({"data.dataset": "procedural", "training.seed": seed})
+            evaluation = make_evaluation(seed=seed)
+            run.log_metrics(evaluation.metrics())
+            run.log_evaluation(evaluation)
+        run_ids.append(run.id)
+    before = workflow.compare_runs(run_ids, output=tmp_path / "before")
+
+    page = (DEPLOY / "README.md").read_text().partition("## Backup and restore")[2]
+    backup, restore = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)[:2]
+
+    def run_commands(text):
+        subprocess.run(
+            ["bash", "-euc", text.replace("/var/lib/mlflow", str(team_server.folder))],
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                **team_server.postgres,
+                "PATH": f"{POSTGRES_PROGRAMS[-1]}{os.pathsep}{os.environ['PATH']}",
+            },
+            check=True,
+        )
+
+    run_commands(backup)
+    team_server.stop()
+    shutil.rmtree(team_server.artifacts)
+    run_commands("dropdb mlflow && dropdb accounts")
+    run_commands(restore)
+    team_server.start()
+
+    account("alice", ALICE_PASSWORD)  # whose account came back too
+    after = workflow.compare_runs(run_ids, output=tmp_path / "after")
+    assert [result.metrics for result in after.results] == [
+        result.metrics for result in before.results
+    ]
+    pages = [(tmp_path / name / "summary.md").read_text() for name in ("before", "after")]
+    assert pages[0] == pages[1]
+    assert "page0" in pages[0]
 
 
 class TestFiles:
