@@ -122,8 +122,13 @@ def test_a_run_holds_what_the_design_lists(trained):
 def test_epochs_are_steps_counted_from_one(trained):
     history = mlflow.MlflowClient().get_metric_history(trained, "val_accuracy")
     assert [point.step for point in history] == [1, 2]
-    best = mlflow.MlflowClient().get_run(trained).data.metrics["best_val_accuracy"]
-    assert best == max(point.value for point in history)
+    (best,) = mlflow.MlflowClient().get_metric_history(trained, "best_val_accuracy")
+    assert best.value == max(point.value for point in history)
+    # MLflow's UI draws what stands at an epoch as a dot, and what stands at 0 as a bar.
+    assert best.step == 0
+    uri = mlflow.MlflowClient().get_run(trained).data.tags["cifar_track.model_uri"]
+    logged = mlflow.MlflowClient().get_logged_model(uri.rpartition("/")[2])
+    assert {"test_accuracy", "best_val_accuracy"} <= {metric.key for metric in logged.metrics}
 
 
 def test_the_figures_are_those_of_the_logged_predictions(trained, tmp_path):

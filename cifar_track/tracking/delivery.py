@@ -133,7 +133,14 @@ class Delivery:
             )
             for context, count in operation["images"].items()
         ]
-        self._client.log_inputs(self._run(operation), datasets=inputs)
+        try:
+            self._client.log_inputs(self._run(operation), datasets=inputs)
+        except MlflowException as error:
+            if error.error_code != "BAD_REQUEST":
+                raise
+            # Of runs that log the same data for the first time, and at once, all but one are
+            # refused; asked again, the store finds the data there.
+            self._client.log_inputs(self._run(operation), datasets=inputs)
 
     def _log_model(self, operation: Operation) -> None:
         """Create the logged model, or go on with the one that an earlier attempt created."""
@@ -170,12 +177,12 @@ class Delivery:
         self._tag(run_id, {tag.MODEL_URI: f"models:/{logged.model_id}"})
 
     def _attach_metrics(self, run: mlflow.entities.Run, step: int, model_id: str) -> None:
-        """Give a model the metrics that its run holds at its step."""
+        """Give a model the metrics that its run holds at its step, and those of the whole run."""
         points = [
             Metric(point.key, point.value, point.timestamp, point.step, model_id=model_id)
             for name in run.data.metrics
             for point in self._client.get_metric_history(run.info.run_id, name)
-            if point.step == step and point.model_id is None
+            if point.step in (0, step) and point.model_id is None
         ]
         if points:
             self._client.log_batch(run.info.run_id, metrics=points, synchronous=True)

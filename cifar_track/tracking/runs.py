@@ -75,7 +75,11 @@ class Run(RunArtifacts):
         self._add(points(metrics, step=epoch, at=at))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log metrics of the whole run, or of a step, at the present time."""
+        """Log metrics of the whole run, or of a step, at the present time.
+
+        Those of the whole run stand at step 0, by which MLflow's UI draws them as bars; at an
+        epoch they would be lone dots beside the curves.
+        """
         self._add(points(metrics, step=step or 0))
 
     def log_machine(self, metrics: Mapping[str, float], *, step: int) -> None:

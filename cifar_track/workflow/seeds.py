@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import multiprocessing
-import os
 from collections.abc import Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
 
-from cifar_track import tracking, tuning
+from cifar_track import environment, interrupts, tracking, tuning
 from cifar_track.config import CifarTrackError, Value, load_experiment, override
 from cifar_track.data import load_dataset
 from cifar_track.workflow.terminal import tell
@@ -89,16 +90,19 @@ def _run_each(
     threads = max(tuning.usable_cores() // workers, 1)
     accuracies: dict[int, float] = {}
     failures: dict[int, BaseException] = {}
-    with ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=os.environ.update,
-        initargs=(tuning.worker_environment(threads=threads, device=None),),
-        max_tasks_per_child=1,  # TensorFlow keeps the threads and the seed that it has begun with
-    ) as pool:
-        seed_of: dict[Future[str], int] = {
+    # Set here, since libraries read them as they are imported, and processes are started until the
+    # last seed's.
+    with (
+        environment.variables(tuning.worker_environment(threads=threads, device=None)),
+        ProcessPoolExecutor(
+            workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            max_tasks_per_child=1,  # TensorFlow keeps the threads and the seed it has begun with
+        ) as pool,
+    ):
+        seed_of = {
             pool.submit(
-                run_experiment,
+                _run_silently,
                 name,
                 {**overrides, "training.seed": number},
                 data_dir=data_dir,
@@ -107,12 +111,34 @@ def _run_each(
             ): number
             for number in numbers
         }
-        for future in as_completed(seed_of):
-            error = future.exception()
-            if error is not None:
-                failures[seed_of[future]] = error
-                tell(f"{name} seed {seed_of[future]}: failed")
-                continue
-            result = tracking.load_result(future.result())
-            accuracies[seed_of[future]] = result.metrics["test_accuracy"]
+        try:
+            for future in as_completed(seed_of):
+                seed, error = seed_of[future], future.exception()
+                if error is not None:
+                    failures[seed] = error
+                    tell(f"{name} seed {seed}: failed")
+                    continue
+                accuracy = tracking.find_finished_run(future.result()).metrics["test_accuracy"]
+                accuracies[seed] = accuracy
+                tell(f"{name} seed {seed}: test accuracy {accuracy:.4f}")
+        except BaseException:  # the seeds that wait don't begin, and those that run end theirs
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
     return accuracies, failures
+
+
+def _run_silently(
+    name: str,
+    overrides: Mapping[str, Value],
+    *,
+    data_dir: Path | None,
+    run_name: str,
+    parent_run_id: str,
+) -> str:
+    """Run a seed in a process of its own; the lines of several would not tell whose they are."""
+    with interrupts.raised(), contextlib.redirect_stdout(io.StringIO()):
+        return run_experiment(
+            name, overrides, data_dir=data_dir, run_name=run_name, parent_run_id=parent_run_id
+        )

@@ -296,7 +296,7 @@ def _evaluate_and_log(
     with waiting("logging"), run.together():
         for epoch, moment in enumerate(moments, start=1):
             run.log_epoch(epoch, fit.history[epoch - 1], at=moment)
-        run.log_metrics(figures, step=fit.best_epoch)
+        run.log_metrics(figures)
         run.log_history(fit.history)
         run.log_evaluation(evaluation)
         run.log_validation(training.predict(served, data.validation.images), data.validation.labels)

@@ -79,7 +79,7 @@ class TrialRuns:
             figures["best_epoch"] = float(trial.best_epoch)
             if (number, trial.best_epoch) in self.val_accuracies:
                 figures["best_val_accuracy"] = self.val_accuracies[number, trial.best_epoch]
-        child.log_metrics(figures, step=trial.best_epoch)
+        child.log_metrics(figures)
         if trial.stopped_early is not None:
             child.set_tags({tag.STOPPED_EARLY: trial.stopped_early})
         child.finish("stopped" if trial.status == "killed" else trial.status, error=trial.error)
