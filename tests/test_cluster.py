@@ -44,6 +44,7 @@ class Record(test_tuning.Record):
         self.places: list[tuple[int, str, str]] = []
         self.reasons: list[str] = []
         self.notices: list[str] = []
+        self.machines: set[tuple[object, ...]] = set()
 
     def trial_placed(self, number: int, node: str, resources: str) -> None:
         self.places.append((number, node, resources))
@@ -51,6 +52,9 @@ class Record(test_tuning.Record):
     def trial_restarted(self, number: int, reason: str) -> None:
         super().trial_restarted(number, reason)
         self.reasons.append(reason)
+
+    def trial_machine(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        self.machines.add((number, epoch, *metrics))
 
     def notice(self, words: str) -> None:
         self.notices.append(words)
@@ -210,6 +214,11 @@ class TestOnTwoNodes:
         assert len({node for _, node, _ in record.places}) == 2
         assert {resources for *_, resources in record.places} == {"1 thread"}
         assert (record.notices, record.reasons) == ([], [])
+        assert "ray" not in sys.modules  # it would take SIGTERM for itself
+        busy = "system/cpu_utilization_percentage"
+        assert {(n, e) for n, e, *names in record.machines if busy in names} == {
+            (n, e) for n in range(4) for e in (1, 2, 3)
+        }
         assert all(trial.cpu_seconds > 0 for trial in there.trials)
         left = {file.name for file in (tmp_path / "there").iterdir()}
         assert left <= {"search.json", "search.previous.json", "search.lock"}

@@ -208,9 +208,13 @@ class Scheduler:
         match report:
             case PlaceReport(node, resources):
                 self._announcer.tell(lambda: self._listener.trial_placed(number, node, resources))
-            case EpochReport(epoch, metrics, cpu_seconds):
+            case EpochReport(epoch, metrics, cpu_seconds, machine):
                 running.epochs[epoch] = metrics
                 running.cpu_seconds = cpu_seconds
+                if machine:
+                    self._announcer.tell(
+                        lambda: self._listener.trial_machine(number, epoch, machine)
+                    )
                 self._announcer.tell(lambda: self._listener.trial_epoch(number, epoch, metrics))
                 self._stop_if_poor(running)
             case EndReport(error, cpu_seconds):

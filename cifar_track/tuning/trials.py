@@ -121,6 +121,9 @@ class TrialListener(Protocol):
     def trial_epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """A trial has finished an epoch; epochs count from 1."""
 
+    def trial_machine(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """How busy the machine that a trial runs on was in an epoch, where it is not this one."""
+
     def trial_ended(self, number: int, trial: TrialResult) -> None:
         """A trial has come to an end."""
 

@@ -67,6 +67,11 @@ class TrialRuns:
             self.open[number].log_epoch(epoch, metrics)
         self.progress.show_epoch(number, epoch, metrics)
 
+    def trial_machine(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Log how busy the trial's machine was, unless that was logged before a kill."""
+        if epoch > self.logged.get(number, 0):
+            self.open[number].log_machine(metrics, step=epoch)
+
     def trial_ended(self, number: int, trial: tuning.TrialResult) -> None:
         """Log what a trial reached, and end its run."""
         child = self.open.pop(number, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -81,11 +81,19 @@ class PlaceReport:
 
 @dataclass(frozen=True)
 class EpochReport:
-    """An epoch is over."""
+    """An epoch is over.
+
+    Attributes:
+        epoch: counted from 1.
+        metrics: what the network reached.
+        cpu_seconds: processor time of the trial's process so far.
+        machine: how busy a machine that is not this one has been since the epoch before.
+    """
 
     epoch: int
     metrics: dict[str, float]
     cpu_seconds: float
+    machine: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,6 @@ class ClusterConnection:
         Raises:
             CifarTrackError: there is no such cluster, or no node of it can run a trial.
         """
-        from cifar_track.tuning.executors.ray import driver  # where Ray is installed
-
         if cluster.address != "auto":
             _require_head(cluster.address)
         self.cluster = cluster
@@ -73,7 +72,7 @@ class ClusterConnection:
         context = multiprocessing.get_context("spawn")
         self._connection, its_end = context.Pipe()
         self._process = context.Process(
-            target=driver.serve, args=(cluster, its_end, self._log), name="cluster", daemon=True
+            target=_serve, args=(cluster, its_end, self._log), name="cluster", daemon=True
         )
         try:
             child.start(self._process, environment={"TF_CPP_MIN_LOG_LEVEL": "3"})
@@ -123,6 +122,15 @@ class ClusterConnection:
         if any("Failed to connect to GCS" in line for line in said):
             return "its head does not answer"
         return said[-1] if said else "no reason is known"
+
+
+def _serve(cluster: Cluster, connection: Connection, log: Path) -> None:
+    """The main function of the process that speaks to Ray."""
+    child.begin(log)
+    # Here alone: Ray answers SIGTERM in a way of its own as soon as it is imported.
+    from cifar_track.tuning.executors.ray import driver
+
+    driver.serve(cluster, connection, folder=log.parent)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ import ray
 
 import cifar_track
 from cifar_track.config import Cluster
-from cifar_track.tuning.executors import EndReport, Job, KilledReport, PlaceReport, Report, child
+from cifar_track.tuning.executors import EndReport, Job, KilledReport, PlaceReport, Report
 from cifar_track.tuning.executors.ray.nodes import SILENCE_SECONDS, Nodes
 from cifar_track.tuning.executors.ray.task import run_trial
 from cifar_track.tuning.executors.trial import TrainTrial
@@ -27,13 +27,12 @@ LOOK_SECONDS = 1.0
 LISTEN_SECONDS = 0.25
 
 
-def serve(cluster: Cluster, connection: Connection, log: Path) -> None:
-    """The main function of the process between a search and its cluster."""
-    child.begin(log)
+def serve(cluster: Cluster, connection: Connection, *, folder: Path) -> None:
+    """Join the cluster and serve a search until it lets go; `folder` is this process's own."""
     try:
         # Ray has the nodes look for modules in this process's folder first, under the same path;
         # of a checkout, they would take one that lies there for the one that is sent.
-        with contextlib.chdir(log.parent):
+        with contextlib.chdir(folder):
             ray.init(
                 address=cluster.address,
                 log_to_driver=False,
@@ -80,6 +79,7 @@ class Driver:
         self._attempts: dict[int, _Attempt] = {}
         self._images: Any = None
         self._capacity = 0
+        self._has_nodes = False
         self._task = ray.remote(
             max_calls=1, max_retries=0, num_cpus=cluster.cpus, num_gpus=cluster.gpus
         )(run_trial)
@@ -117,6 +117,9 @@ class Driver:
         self._nodes.look()
         for notice in self._nodes.notices():
             self._connection.send(("notice", notice))
+        if self._has_nodes and not self._nodes.good:
+            self._connection.send(("notice", "no node is left that runs trials; waiting for one"))
+        self._has_nodes = bool(self._nodes.good)
         placed = sum(bool(attempt.node) for attempt in self._attempts.values())
         # One may wait for room at any time, and begins as soon as there is some.
         capacity = max(1, min(self._nodes.slots(), placed + self._nodes.free_slots()))

@@ -58,7 +58,7 @@ class Nodes:
 
     def named(self, name: str) -> str:
         """A node as a person finds it; Ray's own name for it is 56 signs long."""
-        return f"{self.hosts.get(name, 'a host')} (node {name[:8]})"
+        return f"{self.hosts[name]} (node {name[:8]})" if name in self.hosts else "its node"
 
     @property
     def good(self) -> set[str]:

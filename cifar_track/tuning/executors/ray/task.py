@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,6 +99,7 @@ def _train(
     train: TrainTrial, job: Job, reports: queue.SimpleQueue[tuple[Report, dict[str, bytes]]]
 ) -> None:
     sent = _changed(job.checkpoint)
+    psutil.cpu_percent()  # from now on
 
     def send(report: EpochReport) -> None:
         nonlocal sent
@@ -106,13 +107,23 @@ def _train(
         # The epochs that a trial need not repeat are told at once, with one checkpoint.
         if _changed(job.checkpoint) != sent:
             sent, files["checkpoint"] = _changed(job.checkpoint), job.checkpoint.read_bytes()
-        reports.put((report, files))
+        reports.put((replace(report, machine=_machine()), files))
 
     end = trial.run(train, job, send=send)
     files = {}
     if end.error is None and job.final_weights is not None and job.final_weights.is_file():
         files["weights"] = job.final_weights.read_bytes()
     reports.put((end, files))
+
+
+def _machine() -> dict[str, float]:
+    """How busy the node is, as MLflow measures and names it."""
+    memory = psutil.virtual_memory()
+    return {
+        "system/cpu_utilization_percentage": psutil.cpu_percent(),
+        "system/system_memory_usage_megabytes": round(memory.used / 1e6, 1),
+        "system/system_memory_usage_percentage": round(100 * memory.used / memory.total, 1),
+    }
 
 
 def _changed(file: Path) -> tuple[int, int] | None:
