@@ -206,6 +206,7 @@ class TestReadme:
             "benchmarks.accuracy",
             "benchmarks.augmentation",
             "benchmarks.comparing",
+            "benchmarks.load",
             "benchmarks.profile",
             "benchmarks.reach",
             "benchmarks.serving",
