@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cifar_track import tracking
+from cifar_track.config import Experiment
 from cifar_track.data import Dataset, find_seen
 from cifar_track.evaluation import Evaluation, evaluate
+from cifar_track.tracking import tag
+from cifar_track.workflow.progress import waiting
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
     from numpy.typing import NDArray
 
+    from cifar_track import training
     from cifar_track.data import Images
 
 EXAMPLE_IMAGES = 2
@@ -62,3 +68,54 @@ def log_classifier(run: tracking.Run, network: keras.Model, data: Dataset, *, st
         example = data.validation.images[:EXAMPLE_IMAGES]
         serving.save_classifier(network, prepared, classes=data.classes, example=example)
         run.log_model(prepared, metrics_step=step)
+
+
+def log_outcome(
+    run: tracking.Run,
+    fit: training.Fit,
+    experiment: Experiment,
+    data: Dataset,
+    *,
+    moments: Sequence[float] = (),
+) -> dict[str, float]:
+    """Judge a fit by the test images, and log all of it.
+
+    Args:
+        run: the open run.
+        fit: the network and its course.
+        experiment: the page that it was fitted by.
+        data: its images.
+        moments: when each epoch ended, in seconds since 1970, where the epochs are yet to be
+            logged.
+
+    Returns:
+        The figures of the run.
+    """
+    from cifar_track import models, training
+
+    served = models.for_serving(fit.model, views=experiment.prediction.views)
+    with waiting("evaluating"):
+        test = data.load_test()
+        run.set_tags({tag.TEST_DIGEST: test.digest})
+        logarithms = training.predict(models.with_log_probabilities(served), test.images)
+        evaluation = judge(np.exp(logarithms), test, data, log_probabilities=logarithms)
+    figures = {
+        "best_val_accuracy": fit.best_val_accuracy,
+        "best_val_loss": fit.best_val_loss,
+        "best_epoch": float(fit.best_epoch),
+        **evaluation.metrics(),
+        "fit_seconds": fit.fit_seconds,
+        "fit_cpu_seconds": fit.fit_cpu_seconds,
+        "images_per_second": fit.images_per_second,
+        "parameters": float(served.count_params()),
+    }
+    # After a kill in between, they are made again, and stand once.
+    with waiting("logging"), run.together():
+        for epoch, moment in enumerate(moments, start=1):
+            run.log_epoch(epoch, fit.history[epoch - 1], at=moment)
+        run.log_metrics(figures)
+        run.log_history(fit.history)
+        run.log_evaluation(evaluation)
+        run.log_validation(training.predict(served, data.validation.images), data.validation.labels)
+        log_classifier(run, served, data, step=fit.best_epoch)
+    return figures

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from cifar_track import folders, tracking, tuning
 from cifar_track.config import (
@@ -23,8 +21,8 @@ from cifar_track.config import (
 )
 from cifar_track.data import Dataset, load_dataset
 from cifar_track.tracking import tag
-from cifar_track.workflow.outcome import judge, log_classifier
-from cifar_track.workflow.progress import following_fit, waiting
+from cifar_track.workflow.outcome import log_outcome
+from cifar_track.workflow.progress import following_fit
 from cifar_track.workflow.resume import (
     Earlier,
     checkpoint_of,
@@ -157,7 +155,7 @@ def _run_inside(
     if experiment.search is None or model is not None:
         run.log_parameters(flatten(experiment))
         fit, _ = _fit(run, experiment, data, model=model)
-        return _evaluate_and_log(run, fit, experiment, data)
+        return log_outcome(run, fit, experiment, data)
     best = find_best_trial(run, experiment, data, workers=workers, cluster=cluster, earlier=earlier)
     experiment = override(experiment, best.result.values)
     _log_configuration(run, experiment)  # in place of the page's own values
@@ -167,7 +165,7 @@ def _run_inside(
     else:
         fit, moments = _fit(run, experiment, data, initial_weights=best.weights)
         _log_refit(run, best.best_val_accuracy, fit.best_val_accuracy, experiment)
-    return _evaluate_and_log(run, fit, experiment, data, moments=moments)
+    return log_outcome(run, fit, experiment, data, moments=moments)
 
 
 def _log_inputs(run: tracking.Run, experiment: Experiment, data: Dataset) -> None:
@@ -263,45 +261,6 @@ def _forgotten_on_a_mistake(checkpoint: Path) -> Iterator[None]:
     except CifarTrackError:
         checkpoints.remove(checkpoint)
         raise
-
-
-def _evaluate_and_log(
-    run: tracking.Run,
-    fit: training.Fit,
-    experiment: Experiment,
-    data: Dataset,
-    *,
-    moments: Sequence[float] = (),
-) -> dict[str, float]:
-    """Judge a fit by the test images and log it, with its epochs where there are moments."""
-    from cifar_track import models, training
-
-    served = models.for_serving(fit.model, views=experiment.prediction.views)
-    with waiting("evaluating"):
-        test = data.load_test()
-        run.set_tags({tag.TEST_DIGEST: test.digest})
-        logarithms = training.predict(models.with_log_probabilities(served), test.images)
-        evaluation = judge(np.exp(logarithms), test, data, log_probabilities=logarithms)
-    figures = {
-        "best_val_accuracy": fit.best_val_accuracy,
-        "best_val_loss": fit.best_val_loss,
-        "best_epoch": float(fit.best_epoch),
-        **evaluation.metrics(),
-        "fit_seconds": fit.fit_seconds,
-        "fit_cpu_seconds": fit.fit_cpu_seconds,
-        "images_per_second": fit.images_per_second,
-        "parameters": float(served.count_params()),
-    }
-    # After a kill in between, they are made again, and stand once.
-    with waiting("logging"), run.together():
-        for epoch, moment in enumerate(moments, start=1):
-            run.log_epoch(epoch, fit.history[epoch - 1], at=moment)
-        run.log_metrics(figures)
-        run.log_history(fit.history)
-        run.log_evaluation(evaluation)
-        run.log_validation(training.predict(served, data.validation.images), data.validation.labels)
-        log_classifier(run, served, data, step=fit.best_epoch)
-    return figures
 
 
 def _log_refit(run: tracking.Run, best_trial: float, refit: float, experiment: Experiment) -> None:
