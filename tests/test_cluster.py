@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import itertools
@@ -354,9 +355,11 @@ class TestNodesThatComeAndGo:
         def kill_and_replace() -> None:
             wait_until_trained(three_nodes, 1)
             while len(kills) < 10 and not over.wait(moments.uniform(0, 8)):
-                moments.choice(three_nodes.others()).kill()
-                kills.append(time.time())
-                three_nodes.add()
+                if three_nodes.others():
+                    moments.choice(three_nodes.others()).kill()
+                    kills.append(time.time())
+                with contextlib.suppress(AssertionError):  # a machine that is too busy for a start
+                    three_nodes.add()
 
         killing = Background(kill_and_replace)
         result = run_search(
