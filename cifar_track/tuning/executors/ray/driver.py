@@ -237,7 +237,9 @@ def _reason(error: ray.exceptions.RayError, node: str) -> str:
 
 
 def _read_images(folder: Path) -> dict[str, np.ndarray]:
-    return {file.stem: np.load(file, mmap_mode="r") for file in sorted(folder.glob("*.npy"))}
+    # As arrays: a mapped one is not put into the store apart, and every trial would have a copy.
+    files = sorted(folder.glob("*.npy"))
+    return {file.stem: np.asarray(np.load(file, mmap_mode="r")) for file in files}
 
 
 def _contents(job: Job) -> dict[str, bytes]:
