@@ -76,7 +76,12 @@ def accuracy_chart(comparison: Comparison, numbers: Sequence[Number | None]) -> 
         caption += " The upright stroke is the study's own figure for that iteration."
     return Chart(
         name="accuracy",
-        chart=alt.layer(*layers).properties(width=WIDTH, height=alt.Step(34)),
+        chart=alt.layer(*layers).properties(
+            width=WIDTH,
+            height=alt.Step(34),
+            # Room for the figures at the side where a font is wider than the picture's own.
+            padding={"left": 5, "top": 5, "right": 16, "bottom": 5},
+        ),
         rows=rows,
         alt="Test accuracy with its 95 % interval: "
         + "; ".join(f"{row['run']} {row['accuracy']:.3f}" for row in rows),
