@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -194,6 +195,14 @@ def test_many_trials_tell_what_mattered_and_how_surely() -> None:
     assert all(abs(entry.mean) < 0.2 for entry in found.each[1:])
     assert found.explained is not None
     assert found.explained > 0.8
+
+
+def test_every_data_set_that_a_chart_names_is_in_it(text: str) -> None:
+    (block,) = re.findall(r'id="specifications">(.*?)</script>', text)
+    for name, chart in json.loads(block).items():
+        named = set(re.findall(r'"data": \{"name": "(.*?)"\}', json.dumps(chart)))
+        assert named, name
+        assert named == set(chart["datasets"]), name
 
 
 def test_every_chart_has_a_picture_and_words_that_say_what_it_shows(page: Page) -> None:

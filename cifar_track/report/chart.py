@@ -84,7 +84,8 @@ class Chart:
         return {
             **specification,
             "config": dict(_CONFIG),
-            "datasets": {ROWS.name: list(self.rows)},
+            # Altair keeps there what a chart brings itself, such as the line of no difference.
+            "datasets": {**specification.get("datasets", {}), ROWS.name: list(self.rows)},
         }
 
     @cached_property
