@@ -25,6 +25,7 @@ from mlflow.models import Model
 from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking.context.registry import resolve_tags
+from mlflow.utils.yaml_utils import read_yaml
 
 from cifar_track.tracking import queries, tag
 from cifar_track.tracking.limits import METRICS_A_BATCH, PARAMETERS_A_BATCH, TAGS_A_BATCH
@@ -163,7 +164,9 @@ class Delivery:
                 tags={**resolve_tags(), tag.KEY: operation["key"]},
                 params=dict(run.data.params),
             )
-        model = Model.load(str(folder / MLMODEL_FILE_NAME))
+        # `Model.load` takes a path for an address, and what follows a `?` or a `#` for no name.
+        described = read_yaml(str(folder), MLMODEL_FILE_NAME)  # type: ignore[no-untyped-call]
+        model = Model.from_dict(described)
         model.run_id, model.artifact_path = run_id, logged.artifact_location
         model.model_id = model.model_uuid = logged.model_id
         model.save(str(folder / MLMODEL_FILE_NAME))
