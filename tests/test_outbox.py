@@ -20,7 +20,7 @@ from conftest import answers, free_port, wait_for
 
 from cifar_track import cli, tracking, workflow
 from cifar_track.config import CifarTrackError
-from cifar_track.tracking import left_behind, outbox, sender
+from cifar_track.tracking import left_behind, outbox, runs, sender
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 EPOCHS = 4
@@ -460,6 +460,37 @@ def test_a_kill_at_any_moment_and_then_the_doctor(store, tmp_path, moments):
         assert statuses <= {"KILLED", "FINISHED"}
         assert_true_and_once(run_id)
         remove_models(run_id)
+
+
+@pytest.mark.parametrize("step", ["opened", "ended"])
+def test_a_signal_in_the_middle_of_a_trials_step_leaves_no_trial_running(store, monkeypatch, step):
+    """The two moments in which it is known to the outbox or to its parent, and not to both."""
+    method = "_add" if step == "opened" else "release"
+    work_on = getattr(runs.Run, method)
+    opened = []
+
+    def and_a_signal(run, given):
+        work_on(run, given)
+        if step == "ended" or given["do"] == "child":
+            signal.raise_signal(signal.SIGINT)
+
+    def work():
+        with start() as run:
+            opened.append(run.id)
+            monkeypatch.setattr(runs.Run, method, and_a_signal)
+            run.child(0, {"units": 32}).finish("completed")
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    [run_id] = opened
+    assert [each.info.status for each in runs_of(run_id)] == [
+        "KILLED",
+        "KILLED" if step == "opened" else "FINISHED",
+    ]
 
 
 @pytest.mark.parametrize("moments", [2, pytest.param(20, marks=pytest.mark.slow)])

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
+from cifar_track import interrupts
 from cifar_track.addresses import shown
 from cifar_track.config import CifarTrackError, Value
 from cifar_track.interrupts import Terminated, launcher_is_gone
@@ -154,27 +155,29 @@ class Run(RunArtifacts):
             name=name or (f"trial {number}" if number != REFIT else REFIT),
             parent=self,
         )
-        self._add(
-            {
-                "do": "child",
-                "child": handle,
-                "key": handle,
-                "number": number,
-                "begins": begins,
-                "name": child.name,
-                "time": now(),
-                "experiment_id": self.experiment_id,
-                "parameters": {key: as_text(value) for key, value in parameters.items()},
-                "tags": {
-                    tag.KIND: REFIT if number == REFIT else "trial",
-                    tag.TRIAL: str(number),
-                    **identity_tags(),
-                },
-                "inherited": {k: v for k, v in self._tags.items() if k in tag.INHERITED},
-            }
-        )
-        child.log_parameters(parameters)
-        self._open_children[str(number)] = child
+        # A signal in between would leave a run that nobody ends.
+        with interrupts.deferred():
+            self._add(
+                {
+                    "do": "child",
+                    "child": handle,
+                    "key": handle,
+                    "number": number,
+                    "begins": begins,
+                    "name": child.name,
+                    "time": now(),
+                    "experiment_id": self.experiment_id,
+                    "parameters": {key: as_text(value) for key, value in parameters.items()},
+                    "tags": {
+                        tag.KIND: REFIT if number == REFIT else "trial",
+                        tag.TRIAL: str(number),
+                        **identity_tags(),
+                    },
+                    "inherited": {k: v for k, v in self._tags.items() if k in tag.INHERITED},
+                }
+            )
+            child.log_parameters(parameters)
+            self._open_children[str(number)] = child
         return child
 
     def child_metric(self, number: int, name: str) -> float | None:
@@ -276,10 +279,11 @@ class ChildRun(Run):
         """
         if status not in STATUS_OF_TRIAL:
             raise ValueError(f"status {status!r}; expected one of {', '.join(STATUS_OF_TRIAL)}")
-        self._parent.release(self)
-        if error:
-            self.log_error(error)
-        self._end(STATUS_OF_TRIAL[status])
+        with interrupts.deferred():  # let go of and not ended, it would say RUNNING for good
+            self._parent.release(self)
+            if error:
+                self.log_error(error)
+            self._end(STATUS_OF_TRIAL[status])
 
 
 def status_of(error: BaseException | None) -> str:
