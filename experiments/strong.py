@@ -3,14 +3,20 @@
     mlflow run . -e train -P experiment=strong
 
 Not the study's. The network of `fast`, wider, with a third convolution in every stage that is
-added to the first's output, for 32 epochs, and crops out of a border of 4 pixels. By the processor
-time of its first epochs the fit takes some 7,500 CPU seconds on one thread, what the study's search
-of five trials and a refit takes as its recipe comes (7,750).
+added to the first's output, for 26 epochs, and crops out of a border of 4 pixels.
 
-Expected: 0.77 of the test images, which is where a ResNet-18 ends after 200 epochs.
+Expected: 0.77 of the test images, which is where a ResNet-18 ends after 200 epochs, within the
+7,750 CPU seconds that the study's search of five trials and a refit takes as its recipe comes.
 
-Not measured whole. With a learning rate of 0.24 it learnt for two epochs and then less and less
-(0.349, 0.327, 0.303 right of the training images in epochs 2 to 4), which is why it is 0.1 here.
+Measured (one seed, commit f5c4694, the settings below): test accuracy 0.746 (95 % interval 0.737 to
+0.754), macro precision, recall and F1 0.747, 0.746 and 0.745; validation, of single views, 0.729 in
+the last epoch, the best; 6,886 CPU seconds of fit on one thread of a busy machine. It falls short
+because it learns its training images by heart: it gets 0.994 of them right in the last epoch, and
+0.979 two epochs before, while validation rises from 0.720 to 0.729. More augmentation is the next
+thing to try.
+
+With a learning rate of 0.24 it learnt for two epochs and then less and less; with 0.1 it stood at
+0.37 by validation at the rate's peak, with 0.08 at 0.38.
 """
 
 from cifar_track.config import (
@@ -40,11 +46,11 @@ EXPERIMENT = Experiment(
         head_scale=0.125,
     ),
     optimizer=Optimizer(
-        name="muon", learning_rate=0.1, momentum=0.6, nesterov=True, adam_factor=0.1
+        name="muon", learning_rate=0.08, momentum=0.6, nesterov=True, adam_factor=0.1
     ),
     schedule=Schedule(shape="linear", warm_up=0.2),
     training=Training(
-        epochs=32, batch_size=500, label_smoothing=0.2, first_side=20, full_side_from=0.8
+        epochs=26, batch_size=500, label_smoothing=0.2, first_side=20, full_side_from=0.8
     ),
     prediction=Prediction(views=2),
 )
