@@ -89,10 +89,16 @@ def draw(points: dict[str, list[Point]], output: Path) -> None:
     for words, seconds in (("one trial", ONE_TRIAL), ("whole search", WHOLE_SEARCH)):
         axes.axvline(seconds, color=style.RULE, zorder=0)
         axes.text(seconds, 0.01, f" {words} of the recipe", fontsize=8, color=style.FAINT)
+    dearest = max(points, key=lambda page: max(run.cpu_seconds for run in points[page]))
     for page, runs in points.items():
         axes.scatter(*zip(*runs, strict=True), color=style.VALIDATION, s=22, zorder=3)
-        middle = Point(*(statistics.mean(values) for values in zip(*runs, strict=True)))
-        _name(axes, page, middle, colour=style.VALIDATION)
+        seconds = [run.cpu_seconds for run in runs]
+        # To the left, where the next page's dots are not; the last has the right to itself.
+        beside = Point(
+            max(seconds) if page == dearest else min(seconds),
+            statistics.mean(run.accuracy for run in runs),
+        )
+        _name(axes, page, beside, colour=style.VALIDATION, left=page != dearest)
     for words, point in STUDY.items():
         axes.scatter(*point, color=style.BEST, marker="x", zorder=3)
         _name(axes, words, Point(*point), colour=style.BEST)
@@ -102,10 +108,10 @@ def draw(points: dict[str, list[Point]], output: Path) -> None:
     figure.savefig(output)
 
 
-def _name(axes: Axes, words: str, point: Point, *, colour: str) -> None:
+def _name(axes: Axes, words: str, point: Point, *, colour: str, left: bool = False) -> None:
     axes.annotate(
-        words, point, xytext=(7, 0), textcoords="offset points", fontsize=9, va="center",
-        color=colour,
+        words, point, xytext=(-7 if left else 7, 0), textcoords="offset points", fontsize=9,
+        ha="right" if left else "left", va="center", color=colour,
     )  # fmt: skip
 
 
