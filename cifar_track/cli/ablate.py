@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cifar_track import config
-from cifar_track.cli.options import DATA_DIRECTORY, QUIET
+from cifar_track.cli.options import DATA_DIRECTORY, QUIET, RESUME
 
 
 @click.command("ablate")
@@ -35,13 +35,7 @@ from cifar_track.cli.options import DATA_DIRECTORY, QUIET
     help="Other settings than the page's, in all of the runs.",
 )
 @DATA_DIRECTORY
-@click.option(
-    "--resume",
-    type=click.Choice(["auto", "never", "same_commit"]),
-    default="auto",
-    show_default=True,
-    help="Go on with what a kill cut short, or begin anew; or only if the commit is the same.",
-)
+@RESUME
 @QUIET
 def ablate(
     *,

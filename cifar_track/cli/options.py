@@ -47,6 +47,14 @@ FILTER = click.option(
     help="Also the finished runs that match a filter of MLflow's.",
 )
 
+RESUME = click.option(
+    "--resume",
+    type=click.Choice(["auto", "never", "same_commit"]),
+    default="auto",
+    show_default=True,
+    help="Go on with what a kill cut short, or begin anew; or only if the commit is the same.",
+)
+
 
 def _be_quiet(context: click.Context, _option: click.Parameter, value: Any) -> None:
     quiet.be_quiet(context, quiet=value)

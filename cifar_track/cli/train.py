@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from cifar_track import config
-from cifar_track.cli.options import DATA_DIRECTORY, QUIET
+from cifar_track.cli.options import DATA_DIRECTORY, QUIET, RESUME
 from cifar_track.config import CifarTrackError, Value
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -75,13 +75,7 @@ def _options_of_the_page(verb: Function) -> Function:
     type=click.IntRange(min=2),
     help="Run the page with so many seeds, from its own on, under one parent, several at once.",
 )
-@click.option(
-    "--resume",
-    type=click.Choice(["auto", "never", "same_commit"]),
-    default="auto",
-    show_default=True,
-    help="Go on with what a kill cut short, or begin anew; or only if the commit is the same.",
-)
+@RESUME
 @click.option("--run_name", metavar="TEXT", help="The run's name in MLflow.  [default: the page's]")
 @QUIET
 def train(
