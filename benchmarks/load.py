@@ -9,11 +9,9 @@ parent run and its trials one after the other, each epoch logged as training log
 from __future__ import annotations
 
 import argparse
-import http.client
 import multiprocessing
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,8 +23,9 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.servers import free_port, wait_until_it_answers
+
 EPOCH_SECONDS = 1.0
-START_SECONDS = 120
 HEAD = """\
 | searches | epochs logged | in the store | trials | `log_epoch`, 95 % below | at their end, \
 longer than an epoch | longest |
@@ -114,9 +113,7 @@ def count(run_ids: tuple[str, ...]) -> tuple[int, Counter[str]]:
 @contextmanager
 def server(backend: str | None, folder: Path) -> Iterator[str]:
     """MLflow's server with two workers; its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "2",
          "--backend-store-uri", backend or f"sqlite:///{folder}/mlflow.db",
@@ -125,14 +122,7 @@ def server(backend: str | None, folder: Path) -> Iterator[str]:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
-        for _ in range(START_SECONDS):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            try:
-                connection.request("GET", "/health")
-                if connection.getresponse().status == 200:
-                    break
-            except OSError:
-                time.sleep(1)
+        wait_until_it_answers(port, "/health", process)
         yield f"http://127.0.0.1:{port}"
     finally:
         os.killpg(process.pid, signal.SIGTERM)

@@ -30,6 +30,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
+from benchmarks.servers import free_port, wait_until_it_answers
+
 if TYPE_CHECKING:
     import keras
 
@@ -37,7 +39,6 @@ IMAGES = 64
 CLIENTS = 16
 ROUNDS = 9
 WARM_UP = 100
-START_SECONDS = 300
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -135,7 +136,7 @@ def in_process(network: keras.Model, model: Any, images: np.ndarray, folder: Pat
 @contextlib.contextmanager
 def served(command: str, folder: Path | None) -> Iterator[tuple[int, psutil.Process]]:
     """A server that answers, and the process that holds the model."""
-    port = _free_port()
+    port = free_port()
     arguments = command.replace("python", sys.executable, 1).split()
     if folder is not None:
         arguments.append(str(folder))
@@ -152,7 +153,7 @@ def served(command: str, folder: Path | None) -> Iterator[tuple[int, psutil.Proc
         start_new_session=True,
     )  # fmt: skip
     try:
-        _wait(port, process)
+        wait_until_it_answers(port, "/ping", process)
         family = [
             psutil.Process(process.pid),
             *psutil.Process(process.pid).children(recursive=True),
@@ -234,30 +235,6 @@ def png(image: np.ndarray) -> str:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="PNG")
     return base64.b64encode(buffer.getvalue()).decode()
-
-
-def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(START_SECONDS):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        try:
-            connection.request("GET", "/ping")
-            if connection.getresponse().status == 200:
-                return
-        except OSError:
-            time.sleep(1)
-        finally:
-            connection.close()
-        if process.poll() is not None:
-            break
-    raise SystemExit("the server did not begin to answer")
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":
