@@ -15,7 +15,6 @@ from cifar_track.data import Dataset
 from cifar_track.tracking import tag
 from cifar_track.workflow.terminal import tell
 
-MODES = ("auto", "never", "same_commit")
 COMMIT_LETTERS = 10
 
 
