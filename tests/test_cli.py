@@ -219,7 +219,12 @@ class TestVerbs:
 
     def test_repeat(self, workflow):
         assert cli.run(["repeat", "--run", "a1", "--data_dir", "d"]) == 0
-        assert workflow.asked == [("repeat_run", ("a1",), {"data_dir": Path("d")})]
+        assert cli.run(["repeat", "--run", "a1", "--cluster", "h:1", "--cpus", "2"]) == 0
+        there = config.Cluster(address="h:1", cpus=2)
+        assert workflow.asked == [
+            ("repeat_run", ("a1",), {"data_dir": Path("d"), "cluster": None}),
+            ("repeat_run", ("a1",), {"data_dir": None, "cluster": there}),
+        ]
 
     def test_a_model_that_is_refused_has_a_status_of_its_own(self, capsys, workflow):
         def refuse(*_, **__):

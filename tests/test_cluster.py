@@ -104,15 +104,18 @@ def test_without_ray_it_is_one_line(monkeypatch, capsys, elsewhere):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--experiment", "tune", "--cluster", "ray://host:1"], "expected auto, or HOST:PORT"),
-        (["--experiment", "tune", "--cluster", "local"], "expected auto, or HOST:PORT"),
-        (["--experiment", "tune", "--cpus", "2"], "are for --cluster"),
-        (["--experiment", "baseline", "--cluster", "auto"], "it has no search"),
-        (["--experiment", "tune", "--cluster", "auto", "--seeds", "2"], "not for --seeds"),
+        ("train --experiment tune --cluster ray://host:1", "expected auto, or HOST:PORT"),
+        ("train --experiment tune --cluster local", "expected auto, or HOST:PORT"),
+        ("train --experiment tune --cpus 2", "are for --cluster"),
+        ("train --experiment baseline --cluster auto", "it has no search"),
+        ("train --experiment tune --cluster auto --seeds 2", "not for --seeds"),
+        ("repeat --run a1 --gpus 1", "are for --cluster"),
+        ("main --cluster auto", "main has two, of seconds; expected tune"),
+        ("ablate --experiment fast --without cutout --cpus 2", "ablate takes no page that sear"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(arguments, message, capsys):
-    assert cli.run(["train", *arguments]) == 2
+    assert cli.run(arguments.split()) == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert message in told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 import mlflow
@@ -145,6 +146,17 @@ def test_the_same_command_again_adds_nothing(laptop, other):
     assert sum(again.moved.values()) == 0
     assert {name: run.info.run_id for name, run in runs_by_name(other).items()} == before
     assert len(list(other.search_model_versions(f"name = '{MODEL}'"))) == 2
+
+
+def test_temporary_files_may_lie_in_a_folder_of_any_name(laptop, other, tmp_path, monkeypatch):
+    temporary = tmp_path / "a b#c?d%20e"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    assert tracking.move_runs(laptop[0], other.tracking_uri).differing == []
+    run = runs_by_name(other)["tune"]
+    [model] = other.search_logged_models([run.info.experiment_id])
+    description = Path(model.artifact_location.removeprefix("file://"), "MLmodel").read_text()
+    assert f"run_id: {run.info.run_id}" in description
 
 
 @pytest.mark.parametrize("cut_at", [1, 3, 5, 8, 11])

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cifar_track import config
+from cifar_track.cli.cluster import no_cluster
 from cifar_track.cli.options import DATA_DIRECTORY, QUIET, RESUME
 
 
@@ -36,6 +37,7 @@ from cifar_track.cli.options import DATA_DIRECTORY, QUIET, RESUME
 )
 @DATA_DIRECTORY
 @RESUME
+@no_cluster("ablate takes no page that searches, and fits on one machine what it compares")
 @QUIET
 def ablate(
     *,

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cifar_track import config
+from cifar_track.cli.cluster import no_cluster
 from cifar_track.cli.options import DATA_DIRECTORY, QUIET
 
 
@@ -26,6 +27,7 @@ from cifar_track.cli.options import DATA_DIRECTORY, QUIET
     show_default=True,
     help="Seed of every iteration; 0 is a seed.",
 )
+@no_cluster("main has two, of seconds; expected tune, as in mlflow run . -e tune -P cluster=auto")
 @QUIET
 def run_study(*, dataset: str, data_dir: Path | None, seed: int) -> None:
     """Run the whole study in minutes: four iterations, a comparison, a registration.

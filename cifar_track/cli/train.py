@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from cifar_track import config
+from cifar_track.cli.cluster import asked_cluster, cluster_options
 from cifar_track.cli.options import DATA_DIRECTORY, QUIET, RESUME
 from cifar_track.config import CifarTrackError, Value
 
@@ -59,17 +60,7 @@ def _options_of_the_page(verb: Function) -> Function:
     type=click.IntRange(min=1),
     help="Trials of a search, or seeds, at once.  [default: as many as the machine carries]",
 )
-@click.option(
-    "--cluster",
-    metavar="ADDRESS",
-    help="Run the trials of a search on this Ray cluster: the HOST:PORT of its head, or auto.",
-)
-@click.option(
-    "--cpus", type=click.IntRange(min=1), help="Of a cluster: cores of a trial.  [default: 1]"
-)
-@click.option(
-    "--gpus", type=click.IntRange(min=0), help="Of a cluster: GPUs of a trial.  [default: 0]"
-)
+@cluster_options
 @click.option(
     "--seeds",
     type=click.IntRange(min=2),
@@ -109,9 +100,11 @@ def train(
     overrides = _overrides(page, settings=settings, shortcuts=shortcuts)
     # A mistake is told now, before seconds of imports and before anything is logged.
     config.override(page, overrides)
-    asked = _cluster(page, cluster, cpus=cpus, gpus=gpus)
-    if seeds is not None and asked is not None:
-        raise CifarTrackError("--cluster is for the trials of a search, not for --seeds")
+    asked = asked_cluster(cluster, cpus=cpus, gpus=gpus)
+    if asked is not None:
+        config.require_search(page)
+        if seeds is not None:
+            raise CifarTrackError("--cluster is for the trials of a search, not for --seeds")
     from cifar_track import workflow
 
     if seeds is not None:
@@ -133,18 +126,6 @@ def train(
         run_name=run_name,
         resume=resume,
     )
-
-
-def _cluster(
-    page: config.Experiment, address: str | None, *, cpus: int | None, gpus: int | None
-) -> config.Cluster | None:
-    if address is None:
-        if cpus is not None or gpus is not None:
-            raise CifarTrackError("--cpus and --gpus are for --cluster, which is not given")
-        return None
-    if page.search is None:
-        raise CifarTrackError(f"--cluster is not for {page.name!r}: it has no search")
-    return config.Cluster(address=address, cpus=cpus or 1, gpus=gpus or 0)
 
 
 def _overrides(

@@ -7,7 +7,7 @@ from cifar_track.config.architectures import (
     complete_model,
 )
 from cifar_track.config.checks import CifarTrackError, nearest
-from cifar_track.config.cluster import Cluster
+from cifar_track.config.cluster import Cluster, require_search
 from cifar_track.config.datasets import DATASETS, DatasetInfo
 from cifar_track.config.fit import (
     OPTIMIZERS,
@@ -114,6 +114,7 @@ __all__ = [
     "parse_overrides",
     "registered_name",
     "require_chooses",
+    "require_search",
     "typed",
     "types_of_settings",
     "without",

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cifar_track.config.checks import CifarTrackError, require
+
+if TYPE_CHECKING:
+    from cifar_track.config.settings import Experiment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,3 +33,9 @@ class Cluster:
             )
         require("cpus", self.cpus, at_least=1)
         require("gpus", self.gpus, at_least=0)
+
+
+def require_search(experiment: Experiment) -> None:
+    """Raise unless a page has trials that a cluster could run."""
+    if experiment.search is None:
+        raise CifarTrackError(f"--cluster is not for {experiment.name!r}: it has no search")

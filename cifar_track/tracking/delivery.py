@@ -164,9 +164,7 @@ class Delivery:
                 tags={**resolve_tags(), tag.KEY: operation["key"]},
                 params=dict(run.data.params),
             )
-        # `Model.load` takes a path for an address, and what follows a `?` or a `#` for no name.
-        described = read_yaml(str(folder), MLMODEL_FILE_NAME)  # type: ignore[no-untyped-call]
-        model = Model.from_dict(described)
+        model = description_of(folder)
         model.run_id, model.artifact_path = run_id, logged.artifact_location
         model.model_id = model.model_uuid = logged.model_id
         model.save(str(folder / MLMODEL_FILE_NAME))
@@ -242,6 +240,15 @@ class Delivery:
         # Where another process has gone on with the run since, its status is that one's.
         if tags.get(tag.PID) in (None, self._about[tag.PID]):
             self._client.set_terminated(run_id, status, end_time=operation["time"])
+
+
+def description_of(model: Path) -> Model:
+    """What a model's folder says of it, whatever the names of the folders above.
+
+    `Model.load` takes a path for an address: `?`, `#` and `%20` mean something else in one.
+    """
+    described = read_yaml(str(model), MLMODEL_FILE_NAME)  # type: ignore[no-untyped-call]
+    return Model.from_dict(described)
 
 
 def logged_models(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cifar_track import tracking
-from cifar_track.config import CifarTrackError, load_experiment, types_of_settings
+from cifar_track.config import CifarTrackError, Cluster, load_experiment, types_of_settings
 from cifar_track.statistics import paired_difference
 from cifar_track.tracking import FinishedRun, tag
 from cifar_track.workflow.terminal import tell
@@ -24,7 +24,7 @@ DECISIVE: Mapping[str, str] = {
 }
 
 
-def repeat_run(run_id: str, *, data_dir: Path | None = None) -> str:
+def repeat_run(run_id: str, *, data_dir: Path | None = None, cluster: Cluster | None = None) -> str:
     """Run a finished run again with every setting that it logged, and compare the predictions.
 
     They are the same to the bit where the run was deterministic and nothing that decides them
@@ -34,13 +34,14 @@ def repeat_run(run_id: str, *, data_dir: Path | None = None) -> str:
     Args:
         run_id: MLflow's run id, or the beginning of it.
         data_dir: where CIFAR-100 lies, before the usual places.
+        cluster: where a search runs its trials; this machine if None.
 
     Returns:
         The new run's id.
 
     Raises:
         CifarTrackError: there is no such run, its page or a setting of it is not in this checkout,
-            or the same bits were promised and others came.
+            a cluster is given and it has no search, or the same bits were promised and others came.
     """
     tracking.open_store()
     before = tracking.find_finished_run(run_id)
@@ -58,6 +59,7 @@ def repeat_run(run_id: str, *, data_dir: Path | None = None) -> str:
             before.iteration,
             logged,
             data_dir=data_dir,
+            cluster=cluster,
             run_name=f"{before.name} again",
             budget=before.tags.get(tag.BUDGET, "full"),
             resume="never",

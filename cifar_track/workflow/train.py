@@ -18,6 +18,7 @@ from cifar_track.config import (
     flatten,
     load_experiment,
     override,
+    require_search,
 )
 from cifar_track.data import Dataset, load_dataset
 from cifar_track.tracking import tag
@@ -77,6 +78,7 @@ def run_experiment(
     """
     experiment = override(load_experiment(name), overrides)
     if cluster is not None:
+        require_search(experiment)
         tuning.require_ray()
     tracking.open_store()
     data = load_dataset(experiment.data, directory=data_dir)

@@ -12,10 +12,10 @@ from typing import Any
 import mlflow
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import LoggedModel, LoggedModelOutput, Metric, Param, Run, RunTag
-from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from cifar_track.tracking import tag
+from cifar_track.tracking.delivery import description_of
 from cifar_track.tracking.limits import METRICS_A_BATCH, PARAMETERS_A_BATCH
 from cifar_track.tracking.transfer.record import Transfer, batches
 
@@ -77,7 +77,7 @@ def _copy_model(
     with tempfile.TemporaryDirectory() as folder:
         # By its place: by its id, MLflow would look for it in the store that is current.
         path = download_artifacts(model.artifact_location, dst_path=folder, tracking_uri=source)
-        description = Model.load(path)
+        description = description_of(Path(path))
         description.run_id, description.model_id = run_id, new_id
         description.artifact_path = there.get_logged_model(new_id).artifact_location
         description.save(str(Path(path, "MLmodel")))
