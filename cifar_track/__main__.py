@@ -50,8 +50,9 @@ def main() -> int:
 
     environment.settle()
     # Imports make a million objects to stay; looking for garbage among them, again and again, takes
-    # a fifth of the imports' time. The study collects between its iterations.
-    gc.set_threshold(100_000)
+    # a fifth of the imports' time. A fit makes some hundreds an epoch; a study collects between its
+    # iterations.
+    gc.set_threshold(1_000_000)
     if "MLFLOW_RUN_ID" in os.environ:
         interrupts.follow_launcher()
     try:

@@ -61,3 +61,12 @@ def make_result(
         losses=None if evaluation is None else evaluation.losses,
         seen=None if evaluation is None else evaluation.seen,
     )
+
+
+# What can become of a file of arrays on a disk.
+DAMAGES = {
+    "another kind of file": lambda content: b"cut short",
+    "empty": lambda content: b"",
+    "its second half lost": lambda content: content[: len(content) // 2],
+    "a few bytes altered": lambda content: content[:200] + bytes(50) + content[250:],
+}

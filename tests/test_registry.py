@@ -17,6 +17,7 @@ import mlflow
 import numpy as np
 import pytest
 from conftest import answers, free_port, wait_for
+from made_up_evaluations import DAMAGES
 from made_up_network import NAMES, build_network
 
 from cifar_track import config, plots, registry, tracking
@@ -385,10 +386,12 @@ class TestGates:
         with pytest.raises(CifarTrackError, match=r"digest .* are not those that run .*\(another"):
             promote()
 
+    @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
     def test_predictions_that_can_not_be_read_are_told_in_one_line(
-        self, log, promote, predictions_file
+        self, log, promote, predictions_file, damage
     ):
-        predictions_file(*log("first")).write_bytes(b"cut short")
+        path = predictions_file(*log("first"))
+        path.write_bytes(damage(path.read_bytes()))
         with pytest.raises(CifarTrackError, match="can't be read") as caught:
             promote()
         assert "\n" not in str(caught.value)

@@ -20,7 +20,7 @@ import mlflow
 import numpy as np
 import pytest
 from conftest import free_port
-from made_up_evaluations import make_evaluation
+from made_up_evaluations import DAMAGES, make_evaluation
 
 from cifar_track import config, interrupts, tracking
 from cifar_track.config import CifarTrackError
@@ -381,6 +381,20 @@ def test_a_run_without_evaluation_is_told_in_one_line(sqlite_store):
         tracking.load_result(run.id)
     with pytest.raises(CifarTrackError, match="no run 'feed'"):
         tracking.load_result("feed")
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_an_evaluation_that_is_damaged_is_told_in_one_line(sqlite_store, damage):
+    with start() as run:
+        run.log_evaluation(make_evaluation())
+    folder = Path(mlflow.get_run(run.id).info.artifact_uri.removeprefix("file://"))
+    path = folder / "evaluation" / "predictions.npz"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(CifarTrackError, match=r"holds an evaluation that can't be read") as caught:
+        tracking.load_result(run.id)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(CifarTrackError, match=r"predictions.npz that can be read"):
+        tracking.load_arrays(run.id, tracking.PREDICTIONS)
 
 
 LOAD_ELSEWHERE = """

@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 
 import mlflow
-import numpy as np
 from mlflow.exceptions import MlflowException
 from mlflow.models.model import MLMODEL_FILE_NAME
 
+from cifar_track import tracking
 from cifar_track.config import CifarTrackError, Demands
 from cifar_track.data import Images
 from cifar_track.registry import gates
@@ -86,16 +86,16 @@ def _logged_predictions(run: FinishedRun, place: Path) -> LoggedPredictions:
     try:
         path = Path(
             mlflow.MlflowClient().download_artifacts(
-                run.run_id, "evaluation/predictions.npz", tempfile.mkdtemp(dir=place)
+                run.run_id, tracking.PREDICTIONS, tempfile.mkdtemp(dir=place)
             )
         )
-        with np.load(path, allow_pickle=False) as arrays:
-            labels, predictions = arrays["labels"], arrays["predictions"]
-            probabilities = arrays["probabilities"]
+        arrays = tracking.read_arrays(path)
+        labels, predictions = arrays["labels"], arrays["predictions"]
+        probabilities = arrays["probabilities"]
     except (MlflowException, OSError, KeyError, ValueError) as error:
         raise CifarTrackError(
             f"the predictions that run {run.run_id} logged can't be read "
-            f"(evaluation/predictions.npz: {' '.join(str(error).split())}); nothing was registered"
+            f"({tracking.PREDICTIONS}: {' '.join(str(error).split())}); nothing was registered"
         ) from error
     digest = run.tags.get(tag.PREDICTIONS_DIGEST)
     return LoggedPredictions(

@@ -24,6 +24,8 @@ RUN_COLOURS = 10
 RUN_SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 
 WIDTH = 420
+# An axis of what people name, which may be of any length.
+GIVEN_NAMES = alt.Axis(labelLimit=250)
 _FONT = "system-ui, 'Segoe UI', Roboto, sans-serif"
 _CONFIG: Mapping[str, Any] = {
     "background": None,
@@ -38,7 +40,8 @@ _CONFIG: Mapping[str, Any] = {
         "labelFontSize": 11,
         "titleFontSize": 11,
         "titleFontWeight": "normal",
-        "labelLimit": 250,
+        # To hold a label to a limit takes as long as to draw it; see `GIVEN_NAMES`.
+        "labelLimit": 0,
     },
     "legend": {
         "labelColor": INK,

@@ -10,6 +10,7 @@ import altair as alt
 from cifar_track.config import CLASS_FIGURES, FIRST_CLASSES
 from cifar_track.report.chart import (
     FAINT,
+    GIVEN_NAMES,
     INK,
     MAYBE_LUCK,
     MORE_THAN_LUCK,
@@ -42,7 +43,7 @@ def accuracy_chart(comparison: Comparison, numbers: Sequence[Number | None]) -> 
         if number is not None
     ]
     highest = max((number.high or number.value for number in numbers if number), default=0.1)
-    base = alt.Chart(ROWS).encode(y=alt.Y("run:N", sort=None, title=None))
+    base = alt.Chart(ROWS).encode(y=alt.Y("run:N", sort=None, title=None, axis=GIVEN_NAMES))
     colour = alt.Color("run:N", scale=run_scale(comparison.labels), legend=None)
     x = alt.X(
         "accuracy:Q",
@@ -148,7 +149,7 @@ def pairs_chart(pairs: Sequence[Pair]) -> Chart:
         if pair.test is not None
     ]
     verdicts = ["more than luck", "could be luck"]
-    base = alt.Chart(ROWS).encode(y=alt.Y("pair:N", sort=None, title=None))
+    base = alt.Chart(ROWS).encode(y=alt.Y("pair:N", sort=None, title=None, axis=GIVEN_NAMES))
     colour = alt.Color(
         "verdict:N", scale=alt.Scale(domain=verdicts, range=[MORE_THAN_LUCK, MAYBE_LUCK])
     )
@@ -197,7 +198,7 @@ def seeds_chart(groups: Sequence[SeedGroup]) -> Chart:
         for group in groups
         for seed, accuracy in zip(group.seeds, group.accuracies, strict=True)
     ]
-    base = alt.Chart(ROWS).encode(y=alt.Y("group:N", sort=None, title=None))
+    base = alt.Chart(ROWS).encode(y=alt.Y("group:N", sort=None, title=None, axis=GIVEN_NAMES))
     chart = alt.layer(
         base.mark_rule(color=FAINT, strokeWidth=2).encode(x=alt.X("low:Q"), x2=alt.X2("high:Q")),
         base.mark_tick(color=INK, thickness=2.5, size=22).encode(

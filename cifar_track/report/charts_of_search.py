@@ -124,7 +124,7 @@ def _slices(
             .mark_point(filled=True, opacity=0.9)
             .encode(
                 x=alt.X(f"value{n}:{kind}", title=_short(name), scale=scale,
-                        axis=alt.Axis(tickCount=4, labelAngle=0)),
+                        axis=alt.Axis(tickCount=4, labelAngle=0, labelLimit=120)),
                 y=alt.Y("score:Q", title=None, scale=alt.Scale(zero=False),
                         axis=alt.Axis(tickCount=4)),
                 color=alt.condition(alt.datum.best, alt.value(BEST), OTHERS),

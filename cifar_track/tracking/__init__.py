@@ -29,6 +29,7 @@ from cifar_track.tracking.records import (
     find_finished_run,
     find_finished_runs,
     load_arrays,
+    read_arrays,
 )
 from cifar_track.tracking.relocation import Relocation, find_relocation, relocate
 from cifar_track.tracking.resolve import describe_run, resolve_filter, resolve_run, resolve_runs
@@ -106,6 +107,7 @@ __all__ = [
     "open_other_store",
     "open_store",
     "patience",
+    "read_arrays",
     "read_tree",
     "recorded_trials",
     "release_run",

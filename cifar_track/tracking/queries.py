@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
-import numpy as np
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
 from cifar_track.addresses import shown
 from cifar_track.config import CifarTrackError
 from cifar_track.tracking import store, tag
+from cifar_track.tracking.arrays import read_arrays
 from cifar_track.tracking.claim import PARAMETER
+from cifar_track.tracking.reach import first_line
 from cifar_track.tracking.relocation import missing_files
 
 if TYPE_CHECKING:
@@ -103,14 +104,25 @@ def load_result(run_id: str, *, remarks: tuple[str, ...] = ()) -> RunResult:
         raise CifarTrackError(f"no run {run_id!r} in {shown(store.open_store())}") from error
     with tempfile.TemporaryDirectory() as folder:
         try:
-            path = Path(client.download_artifacts(run_id, "evaluation", folder))
+            # By the run's address: by its id, the client would ask for the run three times more.
+            path = Path(
+                mlflow.artifacts.download_artifacts(
+                    artifact_uri=f"{run.info.artifact_uri}/evaluation", dst_path=folder
+                )
+            )
         except (MlflowException, OSError) as error:
             reason = missing_files(run.info.artifact_uri) or f"its status is {run.info.status}"
             raise CifarTrackError(
                 f"run {run_id} ({run.info.run_name}) holds no evaluation; {reason}"
             ) from error
-        per_class = _read_per_class(path / "per_class.csv")
-        arrays = _read_predictions(path / "predictions.npz")
+        try:
+            per_class = _read_per_class(path / "per_class.csv")
+            arrays = _read_predictions(path / "predictions.npz")
+        except (OSError, KeyError, ValueError) as error:
+            raise CifarTrackError(
+                f"run {run_id} ({run.info.run_name}) holds an evaluation that can't be read "
+                f"({first_line(error)}); leave it out, or bring the file back"
+            ) from error
     return RunResult(
         run_id=run_id,
         name=run.info.run_name,
@@ -192,8 +204,8 @@ def _read_predictions(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     names = ("labels", "predictions", "probabilities", "losses", "seen")
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in names if name in arrays}
+    arrays = read_arrays(path)
+    return {name: arrays[name] for name in names if name in arrays}
 
 
 def _read_history(run: mlflow.entities.Run) -> list[dict[str, float]]:

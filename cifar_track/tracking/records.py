@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from mlflow.exceptions import MlflowException
 
 from cifar_track.config import CifarTrackError
 from cifar_track.tracking import store
+from cifar_track.tracking.arrays import read_arrays
 from cifar_track.tracking.artifacts import PREDICTIONS, VALIDATION
 from cifar_track.tracking.queries import FinishedRun, finished_run
 from cifar_track.tracking.reach import first_line
@@ -29,6 +29,7 @@ __all__ = [
     "find_finished_run",
     "find_finished_runs",
     "load_arrays",
+    "read_arrays",
 ]
 
 
@@ -67,8 +68,7 @@ def load_arrays(run_id: str, path: str) -> dict[str, NDArray[Any]]:
     with tempfile.TemporaryDirectory() as folder:
         try:
             file = store.client().download_artifacts(run_id, path, folder)
-            with np.load(Path(file), allow_pickle=False) as arrays:
-                return dict(arrays)
+            return read_arrays(Path(file))
         except (MlflowException, OSError, ValueError) as error:
             raise CifarTrackError(
                 f"run {run_id} has no {path} that can be read ({first_line(error)}); "

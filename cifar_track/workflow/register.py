@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from cifar_track import tracking
 from cifar_track.config import Data, Demands
-from cifar_track.data import load_dataset
 from cifar_track.workflow.progress import waiting
 from cifar_track.workflow.terminal import tell
 
@@ -42,12 +41,15 @@ def register_best(
         RefusedError: a gate refused it; it is the challenger.
         CifarTrackError: no such run, one chosen by the test images, or one worse than the champion.
     """
+    tracking.open_store()
+    if run_id is not None:  # a wrong one is told before the imports that a right one needs
+        run_id = tracking.find_finished_run(run_id, dataset_name=dataset).run_id
     from cifar_track import registry
+    from cifar_track.data import load_dataset
 
     def load_test(run: tracking.FinishedRun) -> Images:
         return load_dataset(data_of(run), directory=data_dir).load_test()
 
-    tracking.open_store()
     with waiting("registering"):
         promotion = registry.promote(
             dataset,
