@@ -8,6 +8,7 @@ import pytest
 from cifar_track import registry, tracking
 from cifar_track.config import CifarTrackError
 from cifar_track.tracking import store, tag
+from cifar_track.workflow import compare
 
 
 @pytest.fixture
@@ -86,6 +87,18 @@ class TestResolving:
         with pytest.raises(CifarTrackError, match="no finished run matches"):
             tracking.resolve_filter(f"attributes.run_id = '{failed}'")
 
+    def test_what_a_filter_matches_beyond_the_newest_is_left_out_and_counted(
+        self, add, monkeypatch, capsys
+    ):
+        named, *matching = [add(f"page{number}", accuracy=0.5) for number in range(6)]
+        add("worse", accuracy=0.1)
+        matched = tracking.resolve_filter("metrics.test_accuracy > 0.4")
+        assert len(matched) == 6  # all of them, as an ensemble takes them
+        monkeypatch.setattr(compare, "MOST_BY_FILTER", 2)
+        shown = compare.choose_runs([named], filter_string="metrics.test_accuracy > 0.4")
+        assert shown.run_ids == (named, *matching[-2:])
+        assert "left out: 3 runs that match the filter" in capsys.readouterr().out
+
 
 class TestComparable:
     def refused(self, *run_ids, allow=()):
@@ -138,6 +151,14 @@ class TestComparable:
         silent.data.tags.pop(tag.DATASET)
         with pytest.raises(CifarTrackError, match="does not say on which data set"):
             tracking.dataset_of([silent])
+
+    def test_runs_of_two_experiments_are_found_by_the_link_to_both(self, add):
+        first, other = add("first"), add("other", dataset="procedural")
+        chosen = compare.choose_runs([first, other], allow=["different_tests"])
+        assert chosen.dataset == "cifar100"
+        assert chosen.experiment_ids == tuple(
+            mlflow.get_run(run_id).info.experiment_id for run_id in (first, other)
+        )
 
 
 class TestDefaultChoice:

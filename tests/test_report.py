@@ -23,7 +23,7 @@ from cifar_track.comparison import (
     seed_tests,
 )
 from cifar_track.report import render_report, verdict
-from cifar_track.report.sentences import notices
+from cifar_track.report.sentences import headline, notices
 from cifar_track.statistics import PairedDifference
 from tests.made_up_evaluations import make_evaluation, make_result
 from tests.test_plots import contrast
@@ -299,9 +299,19 @@ def test_sentences_say_whether_it_was_luck(comparison: Comparison, page: Page) -
     sentences = [verdict(pair) for pair in comparison.pairs]
     assert sentences[0].startswith("tune is right on ")
     assert "percentage points more of the 2,000 test images than baseline" in sentences[0]
-    assert sentences[0].endswith("more than luck (p < 0.001).")
+    assert sentences[0].endswith(", p < 0.001).")
+    assert f"More than luck: {sentences[0]}" in page.words
     assert sentences[1] == "resnet50 and baseline were not tested: resnet50 has no predictions."
     assert all(sentence in page.words for sentence in sentences)
+
+
+def test_the_verdict_over_all_says_of_each_whether_it_was_luck_and_says_so_once() -> None:
+    strengths = {"best": 4.4, "near": 4.39, "far": 3.0, "farther": 2.0}
+    results = [make_result(n, make_evaluation(strength=s)) for n, s in strengths.items()]
+    said = headline(compare(results))
+    assert said.startswith("best is right on the most test images, ")
+    assert said.endswith(" %; luck alone could put it ahead of near, but not ahead of the other 2.")
+    assert headline(compare(results[::2])).endswith("and ahead of the other by more than luck.")
 
 
 def test_a_sentence_names_first_who_is_ahead() -> None:
@@ -328,7 +338,7 @@ def test_a_sentence_names_first_who_is_ahead() -> None:
     )
     assert verdict(pair) == (
         "a is right on 1.0 percentage points more of the 1,000 test images than b "
-        "(95 % interval -1.8 to +3.8): no more than luck could do (p = 0.534)."
+        "(95 % interval -1.8 to +3.8, p = 0.534)."
     )
     even = replace(pair, test=replace(test, difference=0.0, low=-0.02, high=0.02))
     assert verdict(even).startswith("b and a are right on equally many of the 1,000 test images (")

@@ -103,7 +103,9 @@ def _pairs(analysis: Analysis, **_: Any) -> Context:
     untested = [pair for pair in analysis.comparison.pairs if pair.test is None]
     return {
         "chart": charts_of_runs.pairs_chart(analysis.comparison.pairs) if analysis.pairs else None,
-        "verdicts": [(pair.pair, sentences.verdict(pair.pair)) for pair in analysis.pairs],
+        "verdicts": [
+            (p.pair, sentences.judgement(p.pair), sentences.verdict(p.pair)) for p in analysis.pairs
+        ],
         "untested": [sentences.verdict(pair) for pair in untested],
         "metrics": [metric for metric in shown if metric.name != "test_accuracy"],
     }

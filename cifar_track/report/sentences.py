@@ -38,12 +38,18 @@ def headline(comparison: Comparison) -> str:
         others = "the other" if len(against) == 1 else "each of the others"
         return f"{lead}, and ahead of {others} by more than luck{ending}."
     rest = len(against) - len(alike) - len(untested)
-    more = f", and ahead of the other {rest} by more than luck" if rest else ""
-    return f"{lead}, but no more than luck could put it ahead of {_listed(alike)}{more}{ending}."
+    others = "the other" if rest == 1 else f"the other {rest}"
+    more = f", but not ahead of {others}" if rest else ""
+    return f"{lead}; luck alone could put it ahead of {_listed(alike)}{more}{ending}."
+
+
+def judgement(pair: Pair) -> str:
+    """Whether two runs that were tested differ by more than luck."""
+    return "More than luck" if pair.differs else "Could be luck"
 
 
 def verdict(pair: Pair) -> str:
-    """One plain sentence on whether two runs differ by more than luck."""
+    """One plain sentence on how far apart two runs are, as `judgement` judges it."""
     test = pair.test
     if test is None or pair.adjusted_p_value is None or pair.low is None or pair.high is None:
         return f"{pair.second} and {pair.first} were not tested: {pair.missing}."
@@ -59,8 +65,7 @@ def verdict(pair: Pair) -> str:
     low, high = sorted((pair.low, pair.high) if test.difference >= 0 else (-pair.low, -pair.high))
     confidence = 100 * (pair.confidence or 0.95)
     interval = f"{confidence:.3g} % interval {100 * low:+.1f} to {100 * high:+.1f}"
-    judgement = "more than luck" if pair.differs else "no more than luck could do"
-    return f"{fact} ({interval}): {judgement} ({probability(pair.adjusted_p_value)})."
+    return f"{fact} ({interval}, {probability(pair.adjusted_p_value)})."
 
 
 def seed_sentence(test: SeedTest, groups: Sequence[SeedGroup]) -> str:

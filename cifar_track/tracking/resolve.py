@@ -21,8 +21,6 @@ ID_LENGTH = 32
 # Of several runs that a name may mean, so many are named; of unknown names, so many are compared.
 NAMED = 5
 REMEMBERED = 200
-# Read side by side, more than these are no longer told apart.
-MOST_BY_FILTER = 12
 
 _BEGINNING_OF_AN_ID = re.compile(rf"[0-9a-f]{{4,{ID_LENGTH}}}")
 
@@ -61,7 +59,11 @@ def resolve_run(reference: str, *, dataset_name: str | None = None) -> mlflow.en
 
 
 def resolve_runs(
-    references: Sequence[str], filter_string: str = "", *, dataset_name: str | None = None
+    references: Sequence[str],
+    filter_string: str = "",
+    *,
+    dataset_name: str | None = None,
+    limit: int | None = None,
 ) -> list[mlflow.entities.Run]:
     """The runs that are named, in that order, then the others that match a filter, oldest first.
 
@@ -69,6 +71,7 @@ def resolve_runs(
         references: ids, beginnings of ids or names.
         filter_string: as for `resolve_filter`; none if empty.
         dataset_name: whose runs; those of every data set unless given.
+        limit: how many to take by the filter, the newest; all unless given.
 
     Raises:
         CifarTrackError: as `resolve_run` and `resolve_filter`.
@@ -76,27 +79,28 @@ def resolve_runs(
     runs = [resolve_run(reference, dataset_name=dataset_name) for reference in references]
     if filter_string:
         named = {run.info.run_id for run in runs}
-        found = resolve_filter(filter_string, dataset_name=dataset_name)
+        found = resolve_filter(filter_string, dataset_name=dataset_name, limit=limit)
         runs += [run for run in reversed(found) if run.info.run_id not in named]
     return runs
 
 
 def resolve_filter(
-    filter_string: str, *, dataset_name: str | None = None
+    filter_string: str, *, dataset_name: str | None = None, limit: int | None = None
 ) -> list[mlflow.entities.Run]:
     """The finished iterations that match a filter of MLflow's, the newest first.
 
     Args:
         filter_string: as MLflow's UI takes it, such as `params.optimizer.name = 'sgd'`.
         dataset_name: whose runs; of any data set unless given.
+        limit: how many, the newest; all unless given.
 
     Raises:
-        CifarTrackError: the filter can't be read, or matches no run or too many.
+        CifarTrackError: the filter can't be read, or matches no run.
     """
     experiment_ids = _experiment_ids(dataset_name)
     condition = f"{filter_string} AND {FINISHED_ITERATIONS}"
     try:
-        found = search_runs(experiment_ids, condition, limit=MOST_BY_FILTER + 1)
+        found = search_runs(experiment_ids, condition, limit=limit)
     except MlflowException as error:
         raise CifarTrackError(
             f"MLflow can't read the filter {filter_string!r} ({first_line(error)}); write it "
@@ -104,11 +108,6 @@ def resolve_filter(
         ) from error
     if not found:
         raise CifarTrackError(f"no finished run matches the filter {filter_string!r}")
-    if len(found) > MOST_BY_FILTER:
-        raise CifarTrackError(
-            f"more than {MOST_BY_FILTER} finished runs match the filter {filter_string!r}; narrow "
-            "it, as by AND metrics.test_accuracy > 0.4"
-        )
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,11 @@ from cifar_track.workflow.terminal import tell
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# Of the runs that match a filter, read side by side, more than these are no longer told apart.
+MOST_BY_FILTER = 12
+# So many that match are counted, to say how many were left out.
+COUNTED = 200
+
 
 def compare_runs(
     references: Sequence[str] = (),
@@ -34,7 +40,7 @@ def compare_runs(
         references: ids, beginnings of ids or names of runs. Without these and a filter, of each
             iteration the newest finished run that is like the newest of all.
         dataset: whose runs; of any data set where some are named, otherwise of CIFAR-100.
-        filter_string: a filter of MLflow's, for finished runs.
+        filter_string: a filter of MLflow's, for finished runs; the newest are shown.
         allow: what may be shown although it can't be compared: words of `tracking.ALLOWED`.
         output: a folder for a copy of the comparison's files.
 
@@ -44,12 +50,11 @@ def compare_runs(
     """
     tracking.open_store()
     folders.require_output(output)
-    run_ids, remarks, dataset = _choose(
-        references, dataset=dataset, filter_string=filter_string, allow=allow
-    )
+    chosen = choose_runs(references, dataset=dataset, filter_string=filter_string, allow=allow)
+    run_ids = chosen.run_ids
     with waiting(f"comparing {len(run_ids)} runs"):
         comparison = compare(
-            [tracking.load_result(run_id, remarks=remarks.get(run_id, ())) for run_id in run_ids]
+            [tracking.load_result(i, remarks=chosen.remarks.get(i, ())) for i in run_ids]
         )
         pages = {
             "comparison.html": report.render_report(
@@ -64,7 +69,7 @@ def compare_runs(
         "pairs.csv": comparison.pair_rows(),
     }
     with tracking.start_run(
-        dataset_name=dataset,
+        dataset_name=chosen.dataset,
         name="comparison",
         kind="comparison",
         tags={tag.COMPARED_RUNS: ",".join(run_ids)},
@@ -74,7 +79,7 @@ def compare_runs(
         for name, rows in tables.items():
             if rows:
                 run.log_rows(rows, f"comparison/{name}")
-        url = tracking.compare_url(run_ids, [run.experiment_id])
+        url = tracking.compare_url(run_ids, chosen.experiment_ids)
         run.set_tags({tag.MLFLOW_NOTE: f"{pages['summary.md']}\n[Compare these runs]({url})"})
     if output is not None:
         _write_copy(output, pages)
@@ -88,14 +93,31 @@ def compare_runs(
     return comparison
 
 
-def _choose(
-    references: Sequence[str],
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """The runs that are put side by side.
+
+    Attributes:
+        run_ids: in the order in which they are shown.
+        experiment_ids: of MLflow's experiments that hold them.
+        remarks: by run id, what is said of a run that is shown only because it was asked for.
+        dataset: what the comparison is filed under.
+    """
+
+    run_ids: tuple[str, ...]
+    experiment_ids: tuple[str, ...]
+    remarks: Mapping[str, tuple[str, ...]]
+    dataset: str
+
+
+def choose_runs(
+    references: Sequence[str] = (),
     *,
-    dataset: str | None,
-    filter_string: str,
-    allow: Collection[str],
-) -> tuple[tuple[str, ...], Mapping[str, tuple[str, ...]], str]:
-    """The runs' ids, what is to be said of each, and the data set that they are filed under."""
+    dataset: str | None = None,
+    filter_string: str = "",
+    allow: Collection[str] = (),
+) -> Chosen:
+    """Choose the runs as `compare_runs` is asked to, and print what was left out and why."""
     if not references and not filter_string:
         dataset = dataset or "cifar100"
         choice = tracking.newest_alike(dataset)
@@ -105,8 +127,21 @@ def _choose(
             raise CifarTrackError(
                 f"no finished run on {dataset} to compare; run one first: mlflow run . -e baseline"
             )
-        return tuple(run.run_id for run in choice.runs), {}, dataset
-    runs = tracking.resolve_runs(references, filter_string, dataset_name=dataset)
+        return Chosen(
+            run_ids=tuple(run.run_id for run in choice.runs),
+            experiment_ids=(choice.runs[0].experiment_id,),
+            remarks={},
+            dataset=dataset,
+        )
+    runs = tracking.resolve_runs(references, filter_string, dataset_name=dataset, limit=COUNTED)
+    older = len(runs) - len(references) - MOST_BY_FILTER
+    if older > 0:
+        del runs[len(references) : len(references) + older]
+        at_least = "at least " if older + MOST_BY_FILTER == COUNTED else ""
+        tell(
+            f"left out: {at_least}{older} runs that match the filter and are older than the newest "
+            f"{MOST_BY_FILTER} of them; narrow the filter, or name runs by -P runs="
+        )
     run_ids = tuple(run.info.run_id for run in runs)
     if len(set(run_ids)) != len(run_ids):
         raise CifarTrackError("a run is named twice; name each run once")
@@ -114,7 +149,12 @@ def _choose(
     for run in runs:
         for remark in remarks.get(run.info.run_id, ()):
             tell(f"run {tracking.describe_run(run)}: {remark}")
-    return run_ids, remarks, tracking.dataset_of(runs)
+    return Chosen(
+        run_ids=run_ids,
+        experiment_ids=tuple(dict.fromkeys(run.info.experiment_id for run in runs)),
+        remarks=remarks,
+        dataset=tracking.dataset_of(runs),
+    )
 
 
 def _test_images(results: Sequence[RunResult]) -> NDArray[np.uint8] | None:
