@@ -187,6 +187,26 @@ def test_without_scripts_tables_and_pictures_are_there(browser: Browser, address
     assert not tab.locator("#pair-choice").is_visible()
 
 
+@pytest.mark.parametrize("scripted", [True, False])
+def test_no_table_of_many_runs_goes_over_the_edge_of_paper(
+    browser: Browser, tmp_path: Path, scripted: bool
+) -> None:
+    results = [
+        with_all_figures(f"a_longer_name_{n}", seed=n, strength=2 + n / 5, depth=n)
+        for n in range(8)
+    ]
+    path = tmp_path / "comparison.html"
+    path.write_text(render_report(compare(results)), "utf-8")
+    a4 = round((210 - 2 * 14) / 25.4 * 96)  # its width without the margins, in CSS pixels
+    tab = open_page(browser, path.as_uri(), width=a4, java_script_enabled=scripted)
+    tab.emulate_media(media="print")
+    tables = [table for table in tab.locator(".scroll").all() if table.is_visible()]
+    assert len(tables) >= 8
+    for table in tables:
+        name = table.get_attribute("aria-label")
+        assert table.evaluate("e => e.scrollWidth - e.clientWidth") <= 0, name
+
+
 def test_it_prints(browser: Browser, address: str, tmp_path: Path) -> None:
     tab = open_page(browser, address)
     pdf = tab.pdf(format="A4")
