@@ -124,40 +124,69 @@ def sqlite_store(elsewhere: Path, schema: Path) -> Path:
     return Path(shutil.copy(schema, elsewhere / "mlflow.db"))
 
 
+class TrackingServer:
+    """A real tracking server with one worker, on a store of its own.
+
+    Attributes:
+        address: where it answers, whenever it runs.
+    """
+
+    def __init__(self, schema: Path, folder: Path) -> None:
+        shutil.copy(schema, folder / "mlflow.db")
+        port = free_port()
+        self.address = f"http://127.0.0.1:{port}"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        # fmt: off
+        self._command = [
+            sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port),
+            "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}",
+            "--artifacts-destination", str(folder / "artifacts"),
+        ]
+        # fmt: on
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        environment = {k: v for k, v in os.environ.items() if k not in MLFLOW_VARIABLES}
+        with (self._folder / "log").open("a") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=self._folder,
+                env={**environment, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        wait_for(
+            lambda: answers(f"{self.address}/health"), what=f"{log.name}: no server", seconds=180
+        )
+
+    def kill(self) -> None:
+        """End all of its processes at once, if it runs."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def stop(self) -> None:
+        """End it as its administrator does."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGTERM)
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+
 @pytest.fixture(scope="session")
 def server_address(schema: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a real tracking server, one worker, on a store of its own."""
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copy(schema, folder / "mlflow.db")
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    environment = {k: v for k, v in os.environ.items() if k not in MLFLOW_VARIABLES}
-    # fmt: off
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port),
-        "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}",
-        "--artifacts-destination", str(folder / "artifacts"),
-    ]
-    # fmt: on
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={**environment, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+    """The address of a real tracking server."""
+    server = TrackingServer(schema, tmp_path_factory.mktemp("server"))
     try:
-        wait_for(lambda: answers(f"{address}/health"), what=f"{folder / 'log'}: no server")
-        yield address
+        server.start()
+        yield server.address
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
+        server.stop()
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ class RayNode:
             **os.environ,
             "PYTHONPATH": str(TESTS),  # what stands in for training; the package is shipped
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",  # else trials starve on a machine at work
             "TRAINED": str(folder / "trained"),
         }
         self._log = (folder / f"node_{number}.log").open("wb")
@@ -35,6 +36,7 @@ class RayNode:
             [
                 *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
                 *("--num-cpus", "1", "--num-gpus", "0", f"--object-store-memory={STORE}"),
+                "--include-log-monitor=false",
                 f"--node-ip-address={self.address}",
                 *options,
             ],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import benchmarks.__main__ as benchmark
-from benchmarks import accuracy, processes, recipe
+from benchmarks import accuracy, growth, processes, recipe, stopping
 from cifar_track import models
 from cifar_track.config import load_experiment
 
@@ -124,3 +124,19 @@ def test_the_profile_finds_the_parts_of_a_step():
     # Nothing large is left without a name.
     assert float(rows["all else"]) < 0.15 * sum(map(float, rows.values()))
     assert "arithmetic of a step: 3.03 GFLOP" in done.stdout
+
+
+def test_the_median_rule_is_played_on_recorded_trials():
+    plain = {"scores": [0.1, 0.2, 0.3], "seconds": [1, 2, 4]}
+    late = {"scores": [0.05, 0.1, 0.9], "seconds": [1, 2, 4]}  # would have been the best
+    trials = [
+        {"number": n, **scores} for n, scores in enumerate([plain, plain, plain, late, plain])
+    ]
+    whole = stopping.play(trials, stops=False)
+    assert whole == stopping.Played(best=0.9, epochs=15, seconds=20, early=[])
+    ruled = stopping.play(trials, stops=True)
+    assert ruled == stopping.Played(best=0.3, epochs=13, seconds=17, early=[3])
+
+
+def test_a_size_that_was_not_measured_is_on_the_line_through_the_last_two():
+    assert growth.foretold([10, 50_000, 75_000], [0, 20, 30]) == pytest.approx(40)

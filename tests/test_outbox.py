@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import random
 import shutil
 import signal
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from conftest import answers, free_port, wait_for
+from conftest import TrackingServer, wait_for
 
 from cifar_track import cli, tracking, workflow
 from cifar_track.config import CifarTrackError
@@ -526,48 +525,22 @@ def remove_models(run_id):
 def test_a_server_that_is_stopped_and_started_again_gets_all_of_it(
     schema, elsewhere, tmp_path, monkeypatch, caplog
 ):
-    shutil.copy(schema, elsewhere / "server.db")
-    port = free_port()
-    # fmt: off
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port),
-        "--backend-store-uri", f"sqlite:///{elsewhere / 'server.db'}",
-        "--artifacts-destination", str(elsewhere / "artifacts"),
-    ]
-    # fmt: on
-
-    def serve():
-        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        environment.pop("MLFLOW_TRACKING_URI", None)
-        with (elsewhere / "log").open("a") as log:
-            server = subprocess.Popen(
-                command, env=environment, stdout=log, stderr=log, start_new_session=True
-            )
-        servers.append(server)
-        wait_for(lambda: answers(f"http://127.0.0.1:{port}/health"), what="no server", seconds=180)
-
-    def end():
-        server = servers.pop()
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-    servers = []
+    server = TrackingServer(schema, elsewhere)
     try:
-        serve()
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        server.start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
         monkeypatch.setenv("CIFAR_TRACK_PATIENCE", "300")
         folder = write_model(tmp_path / "model")
         with caplog.at_level(logging.WARNING), start() as run:
             run.flush()
-            end()
+            server.kill()
             began = time.process_time()
             log_all(run, folder)
             assert time.process_time() - began < 5
             wait_for(lambda: caplog.messages, what="nothing was told")
-            serve()
+            server.start()
         told = [r.getMessage() for r in caplog.records if r.name.startswith("cifar_track")]
         assert len(told) == 2, told
         assert_whole(run.id)
     finally:
-        if servers:
-            end()
+        server.kill()
