@@ -27,7 +27,6 @@ TRIALS, EPOCHS = 5, 20
 RUNS_A_SEARCH = TRIALS + 1
 # One after the other, half a minute apart.
 MILLISECONDS_A_SEARCH = 30_000
-ROUNDS = 3
 FORETOLD = 100_000
 
 CLONES = """\
@@ -53,6 +52,7 @@ def main() -> None:
     """Grow a store, and ask at each size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, nargs="+", default=[2_000, 10_000, 50_000])
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--backend", help="an empty database; a file of SQLite unless given")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -65,9 +65,11 @@ def main() -> None:
         for runs in sorted(given.runs):
             multiply(engine, search_id, searches=(runs - there) // RUNS_A_SEARCH, after=there)
             there += (runs - there) // RUNS_A_SEARCH * RUNS_A_SEARCH
-            answers.append({name: measured(ask) for name, ask in questions(search_id).items()})
+            answers.append(
+                {name: measured(ask, given.rounds) for name, ask in questions(search_id).items()}
+            )
             sizes.append((there, bytes_of(engine, Path(folder, "mlflow.db"))))
-        print(table(sizes, answers))
+            print(table(sizes, answers), flush=True)
 
 
 def log_search() -> str:
@@ -159,11 +161,10 @@ def questions(search_id: str) -> dict[str, Callable[[], object]]:
     }
 
 
-def measured(ask: Callable[[], object]) -> tuple[float, float]:
+def measured(ask: Callable[[], object], rounds: int) -> tuple[float, float]:
     """Median CPU and wall milliseconds of a question."""
-    ask()
     laps = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         cpu, wall = time.process_time(), time.perf_counter()
         ask()
         laps.append((time.process_time() - cpu, time.perf_counter() - wall))
@@ -199,6 +200,8 @@ def table(sizes: list[tuple[int, int]], answers: list[dict[str, tuple[float, flo
 
 def foretold(runs: list[int], values: list[float]) -> float:
     """A value at a size that was not measured."""
+    if len(runs) < 2:
+        return float("nan")
     slope, start = np.polyfit(runs[-2:], values[-2:], 1)
     return float(start + slope * FORETOLD)
 

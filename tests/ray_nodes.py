@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -106,6 +107,11 @@ class RayCluster:
         lines = (self.folder / "trained").read_text().split("\n")[:-1]
         rows = (line.split() for line in lines)
         return [(int(trial), int(epoch), int(pid), float(at)) for trial, epoch, pid, at in rows]
+
+    def furthest(self, trials: Iterable[int]) -> list[int]:
+        """The last epoch that each of some trials was trained for; 0 if none."""
+        rows = self.trained()
+        return [max((epoch for n, epoch, *_ in rows if n == trial), default=0) for trial in trials]
 
     def others(self) -> list[RayNode]:
         """The nodes that run, without the head."""

@@ -466,6 +466,12 @@ class TestNodesThatComeAndGo:
                     three_nodes.add()
                     if len(kills) == 5:
                         server.start()
+                # Those that are left find the nodes that came last, though each could wait for one.
+                wait_for(
+                    lambda: three_nodes.furthest(range(NINE - HELD, NINE)) == [29] * HELD,
+                    what="a trial waits while a node is free",
+                    seconds=400,
+                )
             finally:
                 hold.unlink()
 

@@ -65,6 +65,7 @@ class _Attempt:
     threads: int
     stream: Any = None  # what Ray hands its reports out of, one reference after another
     awaited: Any = None  # the stream, or the reference that is on its way
+    offered: frozenset[str] = frozenset()  # the nodes that it may run on
     node: str = ""
     silent: float = 0.0
 
@@ -141,13 +142,17 @@ class Driver:
             return
         for attempt in self._attempts.values():
             if attempt.stream is not None:
-                continue
+                if attempt.node or self._nodes.good <= attempt.offered:
+                    continue
+                # It waits for room on the nodes of its hand-out, and there are others since.
+                ray.cancel(attempt.stream, force=True)
+            attempt.offered = frozenset(self._nodes.good)
             job = attempt.job
             if self._images is None:
                 self._images = ray.put(_read_images(job.images))
             attempt.stream = attempt.awaited = self._task.options(
                 name=f"trial {job.number}",
-                label_selector={"ray.io/node-id": f"in({','.join(sorted(self._nodes.good))})"},
+                label_selector={"ray.io/node-id": f"in({','.join(sorted(attempt.offered))})"},
             ).remote(
                 attempt.train,
                 job,
