@@ -210,6 +210,10 @@ class TestReadme:
             "benchmarks.profile",
             "benchmarks.reach",
             "benchmarks.serving",
+            "benchmarks.growth",
+            "benchmarks.cluster",
+            "benchmarks.checkpoints",
+            "benchmarks.stopping",
         }
         for module, options in commands:
             assert_benchmark_takes(module, shlex.split(options))
