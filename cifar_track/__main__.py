@@ -6,6 +6,7 @@ import gc
 import importlib.util
 import os
 import sys
+from pathlib import Path
 
 # What `import` calls the packages of pyproject.toml.
 PACKAGES = (
@@ -46,14 +47,24 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    from cifar_track import cli, environment, interrupts
+    from cifar_track import cli, environment, interrupts, streams
 
+    streams.settle()
     environment.settle()
+    try:
+        Path.cwd()
+    except OSError as error:
+        print(  # noqa: T201
+            f"error: the working folder is gone ({error.strerror}); go to another and repeat the "
+            "command",
+            file=sys.stderr,
+        )
+        return 2
     # Imports make a million objects to stay; looking for garbage among them, again and again, takes
     # a fifth of the imports' time. A fit makes some hundreds an epoch; a study collects between its
     # iterations.
     gc.set_threshold(1_000_000)
-    if "MLFLOW_RUN_ID" in os.environ:
+    if os.environ.get("MLFLOW_RUN_ID"):
         interrupts.follow_launcher()
     try:
         with interrupts.raised():

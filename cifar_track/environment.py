@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -23,8 +24,20 @@ SETTLED: Mapping[str, str] = MappingProxyType(
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     }
 )
-# Keras cuts every fit short by them; a run's epochs are those that it logs.
-REMOVED = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
+REMOVED = (
+    # Keras cuts every fit short by them; a run's epochs are those that it logs.
+    "KERAS_MAX_EPOCHS",
+    "KERAS_MAX_STEPS_PER_EPOCH",
+    # It calls the store from a thread of its own, and what is read back may not be there yet.
+    "MLFLOW_ENABLE_ASYNC_LOGGING",
+)
+# As Python itself has it.
+IGNORED_WARNINGS = (
+    DeprecationWarning,
+    PendingDeprecationWarning,
+    ImportWarning,
+    ResourceWarning,
+)
 
 
 def settle() -> None:
@@ -35,6 +48,10 @@ def settle() -> None:
     os.environ.update(SETTLED)
     for name in REMOVED:
         os.environ.pop(name, None)
+    if os.environ.pop("PYTHONWARNINGS", ""):  # what a library warns of may be made an error by it
+        warnings.resetwarnings()
+        for kind in IGNORED_WARNINGS:
+            warnings.simplefilter("ignore", kind)
     # It writes two long lines about a home that can't be written, and does without.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
@@ -48,7 +65,7 @@ def load_keras() -> None:
     settle()
     try:
         import keras
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         folder = os.environ.get("KERAS_HOME") or os.path.join("~", ".keras")  # noqa: PTH118
         raise CifarTrackError(
             f"Keras can't use its settings in {folder}/keras.json ({error}); mend that file, "

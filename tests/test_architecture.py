@@ -27,7 +27,7 @@ LEVELS = (
         "statistics",
         "blending",
     },
-    {"addresses", "environment", "folders", "interrupts", "quiet", "seeds"},
+    {"addresses", "environment", "folders", "interrupts", "quiet", "seeds", "streams"},
     {"config"},
     {"__init__"},
 )
@@ -44,6 +44,7 @@ ALLOWED = {
     "interrupts": {"psutil"},
     "quiet": {"click"},
     "seeds": {"numpy"},
+    "streams": set(),
     "statistics": {"numpy", "scipy"},
     "blending": {"numpy", "scipy"},
     "evaluation": {"numpy", "sklearn"},

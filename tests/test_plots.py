@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import colorsys
 import math
+import os
 import subprocess
 import sys
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -347,3 +349,18 @@ def _ticks_out_of_view(axes: Axes) -> list[Text]:
             if not low - margin <= tick.get_loc() <= high + margin:
                 found += [tick.label1, tick.label2]
     return found
+
+
+def test_figures_are_drawn_as_here_whatever_the_persons_matplotlibrc_says(tmp_path):
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfont.size: 40\n")
+    script = "from cifar_track import plots; import matplotlib as m; print("
+    script += "m.matplotlib_fname(), m.rcParams['text.usetex'], m.rcParams['font.size'])"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(plots.__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["matplotlibrc", "False", "10.0"]

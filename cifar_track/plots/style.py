@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
+
+# A `matplotlibrc` of the person's, or of the working folder, may ask for TeX, which may be absent,
+# or for a font; figures look the same everywhere, and are drawn when the training is over.
+mpl.rcdefaults()
 
 DPI = 110
 
