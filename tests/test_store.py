@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import multiprocessing
 import os
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -23,7 +25,8 @@ import pytest
 from cifar_track import tracking
 from cifar_track.config import CifarTrackError
 from cifar_track.tracking import reach, store
-from cifar_track.tracking.address import settled, sqlite_address, sqlite_path
+from cifar_track.tracking.address import place, settled, sqlite_address, sqlite_path
+from cifar_track.tracking.schema import tables
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # What file systems allow and addresses take for something else.
@@ -56,12 +59,71 @@ def refusal(monkeypatch, address):
         ("sqlite://", "in memory"),
         ("sqlite:///:memory:", "in memory"),
         ("http://", "names no host"),
-        ("http://localhost:99999999", "Port out of range"),
+        ("http://localhost:99999999", "its host and port can't be read"),
+        ("http://me:s/cret@h", "MLFLOW_TRACKING_URI=http://me:***@h: its host and port can't be"),
+        ("http://me:s cret@h", "MLFLOW_TRACKING_URI holds a blank"),
+        ("SQLite:///no/such.db", "there is no folder"),
+        ("sqlite:///~/no/such.db", f"there is no folder {Path.home()}/no"),
+        ("'sqlite:///mlflow.db'", "without quotes"),
         ("htp://localhost:5000", "refuses: "),
     ],
 )
 def test_an_address_that_is_none_is_told_with_the_right_one(elsewhere, monkeypatch, given, told):
     assert told in refusal(monkeypatch, given)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("http://localhost:5000", "HTTP://me:secret@LOCALHOST:5000/"),
+        ("https://h/mlflow", "https://h:443/mlflow/"),
+        ("postgresql://h/runs", "postgresql+psycopg2://me:secret@h:5432/runs?sslmode=require"),
+        ("sqlite:///a b/../x.db", "sqlite+pysqlite:///x.db?timeout=3"),
+        ("sqlite:///link/x.db", "sqlite:///x.db"),
+    ],
+)
+def test_a_store_is_the_same_however_its_address_is_written(elsewhere, one, other):
+    (elsewhere / "a b").mkdir()
+    (elsewhere / "link").symlink_to(elsewhere)
+    assert place(one) == place(other) == place(place(one))
+    assert "secret" not in place(other)
+    assert place(one) != place("sqlite:///y.db")
+
+
+def test_what_libraries_make_of_a_variable_is_one_line(elsewhere, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_INSECURE_TLS", "banana")
+    assert "banana" in refusal(monkeypatch, "https://localhost:1")
+    monkeypatch.delenv("MLFLOW_TRACKING_INSECURE_TLS")
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "s3cret\n")  # as a file's last line ends
+    assert "s3cret" not in refusal(monkeypatch, "http://localhost:1")
+
+
+def test_a_store_of_a_newer_mlflow_is_told(sqlite_store, monkeypatch):
+    with contextlib.closing(sqlite3.connect(sqlite_store)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    assert "a newer MLflow than this one" in refusal(monkeypatch, "")
+
+
+def test_what_is_put_in_a_files_place_is_not_overwritten(elsewhere, monkeypatch):
+    os.mkfifo(elsewhere / "mlflow.db")
+    assert "is no file" in refusal(monkeypatch, "")
+    assert (elsewhere / "mlflow.db").is_fifo()
+
+
+def test_a_link_to_a_file_that_is_yet_to_be_made_stays_one(elsewhere, schema, monkeypatch):
+    (elsewhere / "disk").mkdir()
+    (elsewhere / "mlflow.db").symlink_to("disk/runs.db")
+
+    class Store:  # what MLflow makes in seconds, made before
+        def __init__(self, address, _artifacts):
+            self.engine = types.SimpleNamespace(dispose=lambda: None)
+            shutil.copy(schema, sqlite_path(address))
+
+    monkeypatch.setattr("mlflow.store.tracking.sqlalchemy_store.SqlAlchemyStore", Store)
+    with tables("sqlite:///mlflow.db"):
+        pass
+    assert (elsewhere / "mlflow.db").is_symlink()
+    assert (elsewhere / "disk" / "runs.db").stat().st_size == schema.stat().st_size
 
 
 def test_an_address_settled_once_stays_as_it_is(tmp_path):

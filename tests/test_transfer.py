@@ -189,7 +189,10 @@ def test_a_cut_is_gone_on_with(laptop, other, monkeypatch, cut_at):
 
 @pytest.mark.parametrize(
     ("source", "expected"),
-    [("no.db", "there is no tracking store"), ("localhost:5000", "write http://localhost:5000")],
+    [
+        ("no.db", "there is no tracking store"),
+        ("localhost:5000", "FROM=localhost:5000 is no address; write http://localhost:5000"),
+    ],
 )
 def test_a_wrong_address_is_one_line(elsewhere, capsys, source, expected):
     assert cli.run(["move-runs", source, "sqlite:///other.db"]) == 2
@@ -201,8 +204,11 @@ def test_a_wrong_address_is_one_line(elsewhere, capsys, source, expected):
 
 
 def test_a_store_is_not_moved_into_itself(sqlite_store, capsys):
-    assert cli.run(["move-runs", "mlflow.db", str(sqlite_store)]) == 2
-    assert "two different stores" in capsys.readouterr().err
+    link = sqlite_store.with_name("link.db")
+    link.symlink_to(sqlite_store)
+    for other in (sqlite_store, f"./../{sqlite_store.parent.name}/mlflow.db", link):
+        assert cli.run(["move-runs", "mlflow.db", str(other)]) == 2
+        assert "two different stores" in capsys.readouterr().err
 
 
 def test_a_copy_that_is_not_the_same_is_told(laptop, other, monkeypatch, capsys):

@@ -3,6 +3,7 @@
 from cifar_track.tracking import quiet  # noqa: F401 - before mlflow is imported
 from cifar_track.tracking.abandoned import Abandoned, fail_pending_models, find_abandoned, mend
 from cifar_track.tracking.ablations import find_ablation, finished_children
+from cifar_track.tracking.address import place
 from cifar_track.tracking.choice import (
     ALLOWED,
     Choice,
@@ -20,6 +21,7 @@ from cifar_track.tracking.queries import (
     finished_run,
     load_result,
 )
+from cifar_track.tracking.reading import UNREADABLE
 from cifar_track.tracking.records import (
     PREDICTIONS,
     VALIDATION,
@@ -60,6 +62,7 @@ from cifar_track.tracking.view import experiment_url
 __all__ = [
     "ALLOWED",
     "PREDICTIONS",
+    "UNREADABLE",
     "VALIDATION",
     "Abandoned",
     "Branch",
@@ -107,6 +110,7 @@ __all__ = [
     "open_other_store",
     "open_store",
     "patience",
+    "place",
     "read_arrays",
     "read_tree",
     "recorded_trials",

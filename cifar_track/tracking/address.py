@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from cifar_track.addresses import shown
 from cifar_track.config import CifarTrackError
+from cifar_track.folders import expanded
 
 DEFAULT_DATABASE = "mlflow.db"
 SERVER_SCHEMES = ("http", "https")
@@ -18,34 +19,50 @@ DATABRICKS = ("databricks", "databricks-uc", "uc")
 # A path of these signs means the same as it stands and as an address; any other is quoted.
 _PLAIN_PATH = re.compile(r"[\w./ ~+,=@-]*")
 _HOST_AND_PORT = re.compile(r"[\w.-]+:\d+(/.*)?")
+_USUAL_PORTS = {"http": 80, "https": 443, **DATABASE_PORTS}
+_NO_FOLDER = (
+    "is a folder, and MLflow has given up keeping runs in folders; use "
+    f"sqlite:///{DEFAULT_DATABASE} or a server's address, as http://localhost:5000"
+)
 
 
-def settled(given: str) -> str:
+def settled(given: str, *, setting: str = "MLFLOW_TRACKING_URI") -> str:
     """The address that MLflow is given: as it was written, an SQLite file's made absolute.
+
+    Args:
+        given: what a person wrote.
+        setting: where it was written, for the refusal.
 
     Raises:
         CifarTrackError: it is none, or is written in a way that MLflow takes for something else.
     """
+    if given[:1] in ("'", '"') and given.endswith(given[0]):  # of a file that no shell has read
+        raise CifarTrackError(f"{setting}={shown(given)} is no address; write it without quotes")
     scheme, separator, rest = given.partition("://")
-    family = scheme.partition("+")[0].lower()
+    scheme = scheme.lower()
+    family = scheme.partition("+")[0]
     if not separator:
-        if given.partition(":")[0] not in DATABRICKS:
-            raise CifarTrackError(_without_scheme(given))
-    elif family == "file":
-        raise CifarTrackError(_no_folder(given))
-    elif family == "postgres":
+        if given.partition(":")[0] in DATABRICKS:
+            return given
+        raise CifarTrackError(f"{setting}={shown(given)} {_without_scheme(given)}")
+    given = f"{scheme}://{rest}"
+    if family == "file":
+        raise CifarTrackError(f"{setting}={shown(given)} {_NO_FOLDER}")
+    if family == "postgres":
         raise CifarTrackError(
-            f"MLFLOW_TRACKING_URI={shown(given)}: no database is called so; write "
+            f"{setting}={shown(given)}: no database is called so; write "
             f"{shown(f'postgresql+psycopg2://{rest}')}"
         )
-    elif family == "sqlite":
+    if family == "sqlite":
         path = sqlite_path(given)
         if path is not None:
-            return sqlite_address(path.absolute(), scheme=scheme, query=given.partition("?")[2])
+            path = expanded(path) if path.parts[:1] == ("~",) else path
+            query = given.partition("?")[2]
+            return sqlite_address(path.absolute(), scheme=scheme, query=query)
         if not rest.startswith("/file:"):
-            raise CifarTrackError(_no_sqlite_file(given, rest))
-    else:
-        _require_host(given, family)
+            raise CifarTrackError(f"{setting}={given} {_no_sqlite_file(rest)}")
+        return given
+    _require_host(given, family, setting=setting)
     return given
 
 
@@ -95,47 +112,59 @@ def _is_plain(path: Path) -> bool:
     return _PLAIN_PATH.fullmatch(str(path)) is not None
 
 
+def place(uri: str) -> str:
+    """What one store has, whoever reaches it, by whatever way of writing its address."""
+    path = sqlite_path(uri)
+    if path is not None:
+        return f"sqlite:///{path.resolve()}"
+    parts = urlsplit(uri)
+    family = parts.scheme.partition("+")[0]
+    host = parts.netloc.rpartition("@")[2].lower().removesuffix(f":{_USUAL_PORTS.get(family)}")
+    return f"{family}://{host}{parts.path.rstrip('/')}"
+
+
 def _without_scheme(given: str) -> str:
     scheme, colon, rest = given.partition(":")
     family = scheme.partition("+")[0].lower()
     known = (*SERVER_SCHEMES, *DATABASE_PORTS)
     if colon and (family in known or family == "sqlite"):  # a slash too few
         slashes = "///" if family == "sqlite" else "//"
-        return _write_instead(given, f"{scheme}:{slashes}{rest.lstrip('/')}")
+        return _write_instead(f"{scheme}:{slashes}{rest.lstrip('/')}")
     if _HOST_AND_PORT.fullmatch(given):
-        return _write_instead(given, f"http://{given}")
+        return _write_instead(f"http://{given}")
     if Path(given).suffix in SQLITE_SUFFIXES:
-        return _write_instead(given, f"sqlite:///{given}")
-    return _no_folder(given)
+        return _write_instead(f"sqlite:///{given}")
+    return _NO_FOLDER
 
 
-def _write_instead(given: str, right: str) -> str:
-    return f"MLFLOW_TRACKING_URI={shown(given)} is no address; write {shown(right)}"
+def _write_instead(right: str) -> str:
+    return f"is no address; write {shown(right)}"
 
 
-def _no_folder(given: str) -> str:
-    return (
-        f"MLFLOW_TRACKING_URI={shown(given)} is a folder, and MLflow has given up keeping runs in "
-        f"folders; use sqlite:///{DEFAULT_DATABASE} or a server's address, as http://localhost:5000"
-    )
-
-
-def _no_sqlite_file(given: str, rest: str) -> str:
+def _no_sqlite_file(rest: str) -> str:
     if rest.startswith("/") or not rest:
         return (
-            f"MLFLOW_TRACKING_URI={given} keeps runs in memory, where no later command finds them; "
-            f"use sqlite:///{DEFAULT_DATABASE}"
+            "keeps runs in memory, where no later command finds them; use "
+            f"sqlite:///{DEFAULT_DATABASE}"
         )
-    return _write_instead(given, f"sqlite:///{rest}")
+    return _write_instead(f"sqlite:///{rest}")
 
 
-def _require_host(given: str, family: str) -> None:
+def _require_host(given: str, family: str, *, setting: str) -> None:
+    if re.search(r"\s", given):  # where it stands, and so what is a password, can't be told
+        raise CifarTrackError(
+            f"{setting} holds a blank; expected an address as http://localhost:5000, with %20 for "
+            "a blank in a name or password"
+        )
     try:
         parts = urlsplit(given)
         host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise CifarTrackError(f"MLFLOW_TRACKING_URI={shown(given)}: {error}") from error
+    except ValueError as error:  # which quotes what it takes for the port, be it of a password
+        raise CifarTrackError(
+            f"{setting}={shown(given)}: its host and port can't be read; expected an address as "
+            "http://localhost:5000, with %2F for /, %3F for ? and %23 for # in a name or password"
+        ) from error
     if family in SERVER_SCHEMES and not host:
         raise CifarTrackError(
-            f"MLFLOW_TRACKING_URI={shown(given)} names no host; write http://localhost:5000"
+            f"{setting}={shown(given)} names no host; write http://localhost:5000"
         )

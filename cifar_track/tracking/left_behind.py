@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cifar_track.config import CifarTrackError
 from cifar_track.tracking import store
+from cifar_track.tracking.address import place
 from cifar_track.tracking.delivery import Delivery
 from cifar_track.tracking.outbox import Outbox, outboxes_left
 from cifar_track.tracking.reach import first_line
@@ -81,7 +82,7 @@ def _send(outbox: Outbox, *, patience: float, dry_run: bool) -> LeftBehind:
     about, progress = outbox.about, outbox.progress
     waiting = outbox.operations()[progress.sent :]
     trouble, left = None, len(waiting)
-    if dry_run or about["store"] != store.place(store.open_store()):
+    if dry_run or place(about["store"]) != place(store.open_store()):
         outbox.close(remove=False)
     else:
         delivery = Delivery(store.client(), about=about, progress=progress)

@@ -11,6 +11,7 @@ from mlflow.tracking.context.registry import resolve_tags
 
 from cifar_track.config import CifarTrackError
 from cifar_track.tracking import store
+from cifar_track.tracking.address import place
 from cifar_track.tracking.delivery import Delivery
 from cifar_track.tracking.outbox import Outbox, Progress
 from cifar_track.tracking.process import identity_tags
@@ -53,7 +54,7 @@ def open_run(
     about = {
         "run_id": opened.info.run_id,
         "name": name,
-        "store": store.place(store.open_store()),
+        "store": place(store.open_store()),
         **identity_tags(),
     }
     try:

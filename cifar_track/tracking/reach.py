@@ -42,9 +42,12 @@ def first_line(error: BaseException) -> str:
 
 
 def _require_file(path: Path) -> None:
+    path = path.resolve()  # the journal lies beside what a link leads to
     folder = path.parent
     if path.is_dir():
         raise CifarTrackError(f"the tracking store {path} is a folder; expected an SQLite file")
+    if path.exists() and not path.is_file():  # a device, which a file would be put in place of
+        raise CifarTrackError(f"the tracking store {path} is no file; expected an SQLite file")
     if not folder.is_dir():
         raise CifarTrackError(
             f"the tracking store {path} can't be made: there is no folder {folder}; make it, or "

@@ -42,6 +42,7 @@ def tables(uri: str) -> Iterator[None]:
 
     path = sqlite_path(uri)
     if path is not None:
+        path = path.resolve()  # a link to a file stays one
         # Who finds the file finds its tables in it, and needs no lock: it may be somebody else's.
         if not _is_made(path):
             with _locked(path.with_name(f"{path.name}.lock"), uri):

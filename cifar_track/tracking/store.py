@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import mlflow
 from mlflow.exceptions import MlflowException
@@ -29,6 +30,8 @@ from cifar_track.tracking.address import (
 from cifar_track.tracking.reach import first_line, require_reachable
 
 UI_PORT = 5000
+# A file for each change of a database's tables that this MLflow knows.
+MIGRATIONS = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
 NOT_LOGGED_IN = "UNAUTHENTICATED"
 # MLflow opens its UI in the mode for language models unless the address says otherwise.
 UI_MODE = "workflowType=machine_learning"
@@ -72,18 +75,20 @@ def open_store() -> str:
     return uri
 
 
-def open_other_store(given: str, *, fresh: bool) -> str:
+def open_other_store(given: str, *, setting: str, fresh: bool) -> str:
     """Make sure that a store beside the current one answers, and return its address.
 
     Args:
         given: an address, or the path of an SQLite file.
+        setting: where a person gave it, for a refusal.
         fresh: whether an SQLite file may be made.
 
     Raises:
         CifarTrackError: as `open_store`, or there is no such file.
     """
     is_path = "://" not in given and Path(given).suffix in SQLITE_SUFFIXES
-    uri = sqlite_address(Path(given).expanduser().absolute()) if is_path else settled(given)
+    address = sqlite_address(Path(given)) if is_path else given
+    uri = settled(address, setting=setting)
     path = sqlite_path(uri)
     if path is not None and not fresh and not path.exists():
         raise CifarTrackError(f"there is no tracking store {path}; name the file of one")
@@ -94,8 +99,8 @@ def open_other_store(given: str, *, fresh: bool) -> str:
 def _require_open(uri: str) -> None:
     if uri in _opened:
         return
-    require_reachable(uri)
     try:
+        require_reachable(uri)
         with schema.tables(uri), short_patience():
             mlflow.MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
     except CifarTrackError:
@@ -107,6 +112,12 @@ def _require_open(uri: str) -> None:
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, "
                 "to one that it knows"
             ) from error
+        made_by = re.search(r"found version (\w+)", first_line(error))
+        if made_by and not any(MIGRATIONS.glob(f"{made_by[1]}_*.py")):
+            raise CifarTrackError(
+                f"the tracking store {shown(uri)} was made by a newer MLflow than this one, "
+                f"{mlflow.__version__}; use that one, or set MLFLOW_TRACKING_URI to another store"
+            ) from error
         raise CifarTrackError(
             f"the tracking store {shown(uri)} refuses: {first_line(error)}"
         ) from error
@@ -117,12 +128,6 @@ def client() -> mlflow.MlflowClient:
     """MLflow's client on the opened store."""
     open_store()
     return mlflow.MlflowClient()
-
-
-def place(uri: str) -> str:
-    """The address without user, password and query: what one store has, however it is reached."""
-    parts = urlsplit(uri)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def find_experiment_id(dataset_name: str) -> str | None:
@@ -172,8 +177,9 @@ def ui_command() -> str:
     if is_server(uri):
         return for_a_link(uri)
     path = sqlite_path(uri)
-    if path is not None and path.parent == Path.cwd():
-        uri = sqlite_address(Path(path.name))
+    with suppress(FileNotFoundError):  # the working folder was removed meanwhile
+        if path is not None and path.parent == Path.cwd():
+            uri = sqlite_address(Path(path.name))
     place = shlex.quote(uri) if shown(uri) == uri else '"$MLFLOW_TRACKING_URI"'
     # Without these two the server starts fifteen processes and takes 3 GB.
     return (

@@ -21,9 +21,9 @@ def move_runs(source: str, destination: str) -> None:
         CifarTrackError: a store can't be reached, both are the same, or a copy that was read back
             is not what was sent.
     """
-    source = tracking.open_other_store(source, fresh=False)
-    destination = tracking.open_other_store(destination, fresh=True)
-    if source == destination:
+    source = tracking.open_other_store(source, setting="FROM", fresh=False)
+    destination = tracking.open_other_store(destination, setting="TO", fresh=True)
+    if tracking.place(source) == tracking.place(destination):
         raise CifarTrackError(f"both are {shown(source)}; expected two different stores")
     transfer = tracking.move_runs(source, destination)
     for kind in KINDS:
