@@ -95,8 +95,26 @@ def test_an_ensemble_is_a_run_as_any_other(runs, ensemble):
     )
     members = [mlflow.get_run(run_id).data for run_id in runs]
     assert run.data.metrics["fit_cpu_seconds"] >= sum(m.metrics["fit_cpu_seconds"] for m in members)
-    for name in ("cifar_track.validation_digest", "cifar_track.test_digest"):
+    for images in ("training", "validation", "test"):
+        name = f"cifar_track.{images}_digest"
         assert run.data.tags[name] == members[0].tags[name]
+
+
+def test_who_names_no_run_sees_an_ensemble_beside_its_members(runs, ensemble, capsys):
+    compared = workflow.compare_runs(dataset="procedural")
+    assert {result.run_id for result in compared.results} == {runs[1], ensemble}
+    # One whose files are gone is left out, unless it was named.
+    folder = Path(mlflow.get_run(ensemble).info.artifact_uri, "evaluation")
+    folder.rename(folder.with_name("away"))
+    try:
+        capsys.readouterr()
+        compared = workflow.compare_runs(dataset="procedural")
+        assert f"left out: run {ensemble}" in capsys.readouterr().out
+        assert [result.run_id for result in compared.results] == [runs[1]]
+        with pytest.raises(CifarTrackError, match=f"run {ensemble} "):
+            workflow.compare_runs((ensemble, runs[0]))
+    finally:
+        folder.with_name("away").rename(folder)
 
 
 def test_an_ensemble_is_compared_registered_and_served(runs, ensemble):

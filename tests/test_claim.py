@@ -107,6 +107,14 @@ def test_who_opened_a_run_has_it_while_it_runs(sqlite_store):
     tracking.claim_run(run.id)
 
 
+@pytest.mark.parametrize("changed", ["", "soon"])
+def test_a_malformed_tag_of_who_opened_a_run_holds_nobody_up(sqlite_store, changed):
+    with tracking.start_run(dataset_name="cifar100", name="mine", kind="study") as run:
+        run.set_tags({tag.PROCESS_STARTED: changed})
+        run.flush()
+        tracking.claim_run(run.id)
+
+
 def test_another_hosts_claim_stands_until_it_is_released(sqlite_store, monkeypatch):
     run_id = open_run()
     with monkeypatch.context() as elsewhere:

@@ -173,7 +173,7 @@ class TestVerbs:
 
     def test_ensemble(self, workflow):
         assert cli.run(["ensemble"]) == 0
-        assert cli.run(["ensemble", "--runs", "a1, b2", "--seed", "3", "--data_dir", "d"]) == 0
+        assert cli.run(["ensemble", "--runs", "a1, my run", "--seed", "3", "--data_dir", "d"]) == 0
         assert cli.run(["ensemble", "--filter", "params.seed = '1'", "--search", "b2"]) == 0
         plain = {
             "dataset": "cifar100",
@@ -185,7 +185,7 @@ class TestVerbs:
         named = {**plain, "data_dir": Path("d"), "seed": 3}
         assert workflow.asked == [
             ("blend_runs", ((),), plain),
-            ("blend_runs", (("a1", "b2"),), named),
+            ("blend_runs", (("a1", "my run"),), named),
             ("blend_runs", ((),), {**plain, "filter_string": "params.seed = '1'", "search": "b2"}),
         ]
 

@@ -75,6 +75,46 @@ class TestLoad:
         told = refusal(config.load_experiment, "empty", tmp_path)
         assert f"{tmp_path / 'empty.py'} must hold EXPERIMENT" in told
 
+    @pytest.mark.parametrize(
+        ("text", "told"),
+        [
+            ("x = (", "line 1: SyntaxError"),
+            ("\nimport no_such_module", "line 2: ModuleNotFoundError"),
+            ("from cifar_track.config import Training\nTraining(epoch=3)", "line 2: TypeError"),
+            ("x = 1 / 0", "line 1: ZeroDivisionError"),
+            ("x = '\0'", "Error"),
+        ],
+    )
+    def test_a_page_that_is_no_python_is_told_with_its_line(self, tmp_path, text, told):
+        (tmp_path / "odd.py").write_text(text)
+        line = refusal(config.load_experiment, "odd", tmp_path)
+        assert line.startswith(str(tmp_path / "odd.py"))
+        assert told in line
+
+    @pytest.mark.parametrize(
+        ("section", "value", "told"),
+        [
+            ("data", None, "data= is None; expected Data"),
+            ("model", "cnn", "model= is 'cnn'; expected Model"),
+            ("training", {"epochs": 3}, "expected Training"),
+            ("optimizer", config.Training(), "expected Optimizer"),
+            ("search", config.Data(), "expected Search | None"),
+        ],
+    )
+    def test_a_section_of_another_kind_is_refused(self, baseline, section, value, told):
+        assert told in refusal(dataclasses.replace, baseline, **{section: value})
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: config.Search(space={"model.dense_units": [32, 64]}),
+            lambda: config.Choice([32, 64]),
+            lambda: config.Choice(([32], [64])),
+        ],
+    )
+    def test_a_space_of_other_things_than_ranges_is_refused(self, make):
+        assert "expected" in refusal(make)
+
     def test_a_page_under_another_name_is_refused(self, tmp_path):
         original = config.EXPERIMENTS_DIRECTORY / "baseline.py"
         (tmp_path / "copied.py").write_text(original.read_text())
@@ -256,7 +296,7 @@ class TestOverride:
             ("training.epochs", (0, -1), "at least 1"),
             ("training.batch_size", (0,), "at least 1"),
             ("training.seed", (-1, 2**31), "at least 0 and below 2147483648"),
-            ("data.train_per_class", (0,), "at least 1"),
+            ("data.train_per_class", (0, 2**31), "at least 1 and below 2147483648"),
             ("data.split_seed", (-1, 2**31), "at least 0 and below 2147483648"),
             ("augmentation.rotation", (-1.0, 181.0), "at least 0 and at most 180"),
             ("augmentation.width_shift", (-0.1, 1.1), "at least 0 and at most 1"),

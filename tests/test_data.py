@@ -689,6 +689,11 @@ def test_too_many_images_name_the_setting(lookalike, setting, count):
         lookalike.load(replace(SMALL, **{setting: count}), directory=lookalike.folder)
 
 
+def test_more_images_than_memory_holds_name_the_setting():
+    with pytest.raises(CifarTrackError, match=r"data\.train_per_class=2000000000 .* memory"):
+        load_dataset(Data(dataset="procedural", train_per_class=2_000_000_000))
+
+
 def test_too_many_test_images_name_the_setting(lookalike):
     data = lookalike.load(replace(SMALL, test_per_class=4), directory=lookalike.folder)
     with pytest.raises(CifarTrackError, match=r"data\.test_per_class=4 .*3 images, 4 asked for"):

@@ -173,6 +173,14 @@ def test_a_model_whose_upload_was_cut_short_is_failed_once_its_run_has_ended(cli
     assert tracking.fail_pending_models() == []
 
 
+def test_a_model_whose_run_was_removed_for_good_is_failed(client):
+    run_id = open_run(client, **of_this_process())
+    pending = client.create_logged_model("0", name="model", source_run_id=run_id).model_id
+    client.delete_run(run_id)
+    client._tracking_client.store._hard_delete_run(run_id)  # as `mlflow gc` does
+    assert tracking.fail_pending_models() == [pending]
+
+
 WORK = """
 import sys, time
 sys.path.insert(0, sys.argv[1])

@@ -261,6 +261,30 @@ def test_another_stores_outbox_with_nothing_left_is_not_said_to_have_been_sent(
     assert outbox.outboxes_left() == [kept.folder]
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("journal.jsonl", "{}\n"),
+        ("journal.jsonl", "[1]\n"),
+        ("journal.jsonl", "\0\0\0\n{}\n"),
+        ("progress.json", '{"sent": "1", "runs": []}'),
+    ],
+)
+def test_a_damaged_outbox_is_told_and_holds_up_nothing(store, caplog, file, content):
+    about = {"run_id": "f" * 32, "name": "n", "store": "s", "cifar_track.pid": "1"}
+    kept = outbox.Outbox.make(about)
+    kept.add([{"do": "tags", "run": "f" * 32, "tags": {"a": "b"}}])
+    kept.close(remove=False)
+    (kept.folder / file).write_text(content)
+    found = tracking.send_left_behind(patience=1)
+    assert kept.folder.is_dir()  # it may be looked at
+    if file == "progress.json":  # all is asked anew
+        assert [left.left for left in found] == [1]
+    else:
+        assert found == []
+        assert "damaged" in caplog.text
+
+
 def test_a_line_that_a_kill_cut_short_is_passed_over(store):
     kept = outbox.Outbox.make({"run_id": "r", "name": "n", "store": "s", "cifar_track.pid": "1"})
     kept.add([{"do": "tags", "tags": {"a": "1"}}])

@@ -7,6 +7,7 @@ import collections
 import http.client
 import io
 import json
+import socket
 import threading
 import zlib
 
@@ -23,6 +24,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import scoring_server
 from PIL import Image
 
+from cifar_track import serving
+from cifar_track.config import CifarTrackError
 from cifar_track.serving import Front, save_classifier
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
@@ -282,6 +285,16 @@ class TestRefusals:
         strict = mlflow.pyfunc.load_model(str(folder), model_config={"max_images": 2})
         assert len(strict.predict(IMAGES[:2])) == 2
         assert "expected from 1 to 2" in refusal(strict, IMAGES)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "no.such.host.invalid", "999.1.1.1", "a..b"])
+def test_where_nothing_can_listen_is_one_line(host):
+    options = {"max_images": 1, "max_bytes": 1, "follow_seconds": 1, "on_version": print}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(CifarTrackError, match=f"can listen at {host}:{port} ") as caught:
+            serving.serve("a model", "champion", host=host, port=port, **options)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from cifar_track.config import load_experiment, override
+from cifar_track.config import CifarTrackError, load_experiment, override
 from cifar_track.workflow import study
 
 ROOT = Path(study.__file__).parents[2]
@@ -39,6 +39,16 @@ def test_without_images_it_takes_the_stand_in_and_says_why(without_images, capsy
     assert capsys.readouterr().out.startswith(
         "dataset: the procedural stand-in, because CIFAR-100 "
     )
+
+
+def test_a_place_for_the_comparison_that_cannot_be_written_is_told_before_anything_is_run(
+    without_images, monkeypatch
+):
+    monkeypatch.chdir(without_images)
+    (without_images / study.REPORT_DIRECTORY).touch()
+    with pytest.raises(CifarTrackError, match="can't be written"):
+        study.run_study(dataset="procedural")
+    assert not (without_images / "mlflow.db").exists()
 
 
 def test_a_folder_or_a_name_is_taken_at_its_word(without_images, capsys):

@@ -370,6 +370,19 @@ def test_an_evaluation_is_logged_as_tables_and_figures_and_read_back(sqlite_stor
     with Path(folder, "confusion.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row[rows[0]["true"]]) for row in rows] == evaluation.confusion[:, 0].tolist()
+    # Half a copy of them, or what somebody has put there, is one line.
+    for name in ("per_class.csv", "predictions.npz"):
+        file = Path(read(run.id).info.artifact_uri, "evaluation", name)
+        whole = file.read_bytes()
+        for content in (b"", whole[: len(whole) // 2], b"1,2\n3,4\n"):
+            file.write_bytes(content)
+            with pytest.raises(CifarTrackError, match="an evaluation that can't be read") as caught:
+                tracking.load_result(run.id)
+            assert "\n" not in str(caught.value)
+            if name == "predictions.npz":
+                with pytest.raises(CifarTrackError, match="can be read"):
+                    tracking.load_arrays(run.id, tracking.PREDICTIONS)
+        file.write_bytes(whole)
 
 
 def test_a_run_without_evaluation_is_told_in_one_line(sqlite_store):
@@ -592,6 +605,13 @@ def test_a_launch_in_a_copy_of_the_project_leaves_no_files_in_the_copy(
     assert read(run_id).data.tags["cifar_track.run_id"] == run.id
     assert list(Path().iterdir()) == []
     assert list(sqlite_store.parent.glob("mlruns/cifar100/*/artifacts/a.txt"))
+
+
+def test_a_variable_that_is_set_to_nothing_names_no_run(sqlite_store, monkeypatch):
+    monkeypatch.setenv("MLFLOW_RUN_ID", "")
+    with start() as run:
+        pass
+    assert read(run.id).info.status == "FINISHED"
 
 
 def test_a_launchers_run_that_is_in_no_store_is_told_in_one_line(sqlite_store, monkeypatch):

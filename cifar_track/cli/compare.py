@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cifar_track import config
-from cifar_track.cli.options import FILTER, QUIET, ExpandedPath
+from cifar_track.cli.options import FILTER, QUIET, ExpandedPath, words
 
 
 @click.command("compare")
@@ -51,14 +51,9 @@ def compare(
     from cifar_track import workflow
 
     workflow.compare_runs(
-        _words(runs),
+        words(runs),
         dataset=dataset,
         filter_string=filter_string,
-        allow=_words(allow),
+        allow=words(allow),
         output=output,
     )
-
-
-def _words(text: str) -> tuple[str, ...]:
-    """What commas part; a run's name may hold spaces."""
-    return tuple(word for part in text.split(",") if (word := part.strip()))

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import click
 
-from cifar_track.cli.options import DATA_DIRECTORY, DATASET, FILTER, QUIET
+from cifar_track.cli.options import DATA_DIRECTORY, DATASET, FILTER, QUIET, words
 
 
 @click.command("ensemble")
 @click.option(
     "--runs",
-    metavar="ID,ID,...",
+    metavar="RUN,RUN,...",
     default="",
-    help="Runs of MLflow.  [default: all that were judged by the newest run's validation images]",
+    help="Ids, beginnings of ids or names of runs.  [default: all that were judged by the newest "
+    "run's validation images]",
 )
 @FILTER
 @click.option("--search", metavar="RUN", help="Also the trials that a search kept by keep=.")
@@ -51,7 +52,7 @@ def ensemble(
     from cifar_track import workflow
 
     workflow.blend_runs(
-        tuple(runs.replace(",", " ").split()),
+        words(runs),
         filter_string=filter_string,
         search=search,
         dataset=dataset,

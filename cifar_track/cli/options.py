@@ -71,3 +71,8 @@ QUIET = click.option(
     callback=_be_quiet,
     help="true: print results alone, without progress.",
 )
+
+
+def words(text: str) -> tuple[str, ...]:
+    """What commas part; a run's name may hold spaces."""
+    return tuple(word for part in text.split(",") if (word := part.strip()))

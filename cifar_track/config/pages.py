@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -26,8 +27,9 @@ def load_experiment(name: str, directory: Path = EXPERIMENTS_DIRECTORY) -> Exper
     """Read the page `experiments/<name>.py` and return its value.
 
     Raises:
-        CifarTrackError: there is no such page, it holds no `EXPERIMENT` of that name, or its
-            architecture is unknown, has other settings, or wants one that the page lacks.
+        CifarTrackError: there is no such page, it is no Python that can be run, it holds no
+            `EXPERIMENT` of that name, or its architecture is unknown, has other settings, or wants
+            one that the page lacks.
     """
     names = experiment_names(directory)
     if name not in names:
@@ -37,7 +39,15 @@ def load_experiment(name: str, directory: Path = EXPERIMENTS_DIRECTORY) -> Exper
     assert specification is not None
     assert specification.loader is not None
     page = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(page)
+    try:
+        specification.loader.exec_module(page)
+    except CifarTrackError:
+        raise
+    except Exception as error:  # a page that is being written may raise anything
+        raise CifarTrackError(
+            f"{path}{_line_of(error, path)}: {type(error).__name__}: {error}; mend the page, as "
+            "another one in that folder has it"
+        ) from error
     experiment = getattr(page, "EXPERIMENT", None)
     if not isinstance(experiment, Experiment) or experiment.name != name:
         raise CifarTrackError(
@@ -127,6 +137,14 @@ def describe_space(search: Search) -> dict[str, dict[str, Any]]:
         }
         for name, values in search.space.items()
     }
+
+
+def _line_of(error: Exception, path: Path) -> str:
+    """Which line of a page raised, as `, line 12`; nothing where none is known."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+    return "" if line is None else f", line {line}"
 
 
 def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Value]]:

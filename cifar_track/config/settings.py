@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_type_hints
 
-from cifar_track.config.checks import require, require_choice
+from cifar_track.config.checks import CifarTrackError, require, require_choice
 from cifar_track.config.datasets import DATASETS
 from cifar_track.config.fit import Augmentation, Optimizer, Prediction, Schedule, Training
 from cifar_track.config.section import Section
@@ -42,7 +43,7 @@ class Data(Section):
         require_choice("data.dataset", self.dataset, tuple(DATASETS))
         require_choice("data.selection", self.selection, SELECTIONS)
         for name in ("train_per_class", "validation_per_class", "test_per_class"):
-            require(f"data.{name}", getattr(self, name), at_least=1)
+            require(f"data.{name}", getattr(self, name), at_least=1, below=2**31)
         require("data.split_seed", self.split_seed, at_least=0, below=2**31)
 
 
@@ -89,6 +90,11 @@ class Choice:
 
     values: tuple[Value, ...]
 
+    def __post_init__(self) -> None:
+        _require_kind("the values of a Choice", self.values, tuple)
+        for value in self.values:
+            _require_kind("a value of a Choice", value, bool | int | float | str)
+
 
 Range: TypeAlias = IntRange | FloatRange | Choice
 
@@ -133,6 +139,8 @@ class Search(Section):
         require("search.retries", self.retries, at_least=0)
         require_choice("search.refit", self.refit, REFITS)
         require("search.keep", self.keep, at_least=0)
+        for name, values in self.space.items():
+            _require_kind(f"search.space[{name!r}]", values, IntRange | FloatRange | Choice)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +156,21 @@ class Experiment:
     training: Training
     prediction: Prediction = field(default_factory=Prediction)
     search: Search | None = None
+
+    def __post_init__(self) -> None:
+        for name, kind in _kinds_of_sections().items():
+            _require_kind(f"{name}=", getattr(self, name), kind)
+
+
+@functools.cache
+def _kinds_of_sections() -> Mapping[str, Any]:
+    return get_type_hints(Experiment)
+
+
+def _require_kind(name: str, value: object, kind: Any) -> None:
+    if not isinstance(value, kind):
+        words = getattr(kind, "__name__", str(kind).replace(f"{__name__}.", ""))
+        raise CifarTrackError(f"{name} is {value!r}; expected {words}")
 
 
 def _restore_model(architecture: str, settings: dict[str, Value]) -> Model:

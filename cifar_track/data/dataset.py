@@ -190,14 +190,21 @@ def _load_cifar100(settings: Data, folder: Path, *, release: Release) -> Dataset
 
 def _load_procedural(settings: Data) -> Dataset:
     # Drawn apart: the same images are chosen by however many are trained on.
-    drawn = [
-        procedural.generate_images(per_class, seed=settings.split_seed, part=part)
-        for part, per_class in (
-            ("train", settings.train_per_class),
-            ("validation", settings.validation_per_class),
-        )
-    ]
-    images, labels = (np.concatenate(arrays) for arrays in zip(*drawn, strict=True))
+    try:
+        drawn = [
+            procedural.generate_images(per_class, seed=settings.split_seed, part=part)
+            for part, per_class in (
+                ("train", settings.train_per_class),
+                ("validation", settings.validation_per_class),
+            )
+        ]
+        images, labels = (np.concatenate(arrays) for arrays in zip(*drawn, strict=True))
+    except MemoryError as error:
+        raise CifarTrackError(
+            f"data.train_per_class={settings.train_per_class} and data.validation_per_class="
+            f"{settings.validation_per_class} are more than this machine's memory holds: {error}; "
+            "ask for fewer"
+        ) from error
     train_indices, validation_indices = np.split(np.arange(len(labels)), [len(drawn[0][1])])
 
     def take(indices: np.ndarray) -> Images:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 from collections.abc import Callable
 
 import mlflow
 from mlflow.pyfunc import scoring_server
 
+from cifar_track.config import CifarTrackError
 from cifar_track.serving.front import Application, Front
 
 _log = logging.getLogger(__name__)
@@ -38,10 +40,12 @@ def serve(
         on_version: told each version that is served from then on.
 
     Raises:
+        CifarTrackError: nothing can listen there, such as where another server does.
         MlflowException: there is no such model or alias.
     """
     import uvicorn
 
+    listener = _listen(host, port)
     version = _version(name, alias)
     front = Front(_application(name, version, max_images), max_bytes=max_bytes)
     on_version(version)
@@ -61,9 +65,21 @@ def serve(
     )
     follower.start()
     try:
-        uvicorn.run(front, host=host, port=port, log_level="warning")
+        uvicorn.Server(uvicorn.Config(front, log_level="warning")).run(sockets=[listener])
     finally:
         ended.set()
+        listener.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return socket.create_server(found[0][4][:2], family=found[0][0])
+    except (OSError, UnicodeError) as error:
+        raise CifarTrackError(
+            f"nothing can listen at {host}:{port} ({getattr(error, 'strerror', None) or error}); "
+            "end what does, or give another --port or --host"
+        ) from error
 
 
 def _follow(

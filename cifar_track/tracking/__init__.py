@@ -21,7 +21,6 @@ from cifar_track.tracking.queries import (
     finished_run,
     load_result,
 )
-from cifar_track.tracking.reading import UNREADABLE
 from cifar_track.tracking.records import (
     PREDICTIONS,
     VALIDATION,
@@ -62,7 +61,6 @@ from cifar_track.tracking.view import experiment_url
 __all__ = [
     "ALLOWED",
     "PREDICTIONS",
-    "UNREADABLE",
     "VALIDATION",
     "Abandoned",
     "Branch",

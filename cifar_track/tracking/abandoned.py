@@ -164,7 +164,7 @@ def fail_pending_models(*, dry_run: bool = False) -> list[str]:
             for model in page:
                 if model.status != LoggedModelStatus.PENDING or model.source_run_id is None:
                     continue
-                if client.get_run(model.source_run_id).info.status == "RUNNING":
+                if _runs(client, model.source_run_id):
                     continue
                 if not dry_run:
                     client.finalize_logged_model(model.model_id, LoggedModelStatus.FAILED)
@@ -173,6 +173,13 @@ def fail_pending_models(*, dry_run: bool = False) -> list[str]:
             if not token:
                 break
     return failed
+
+
+def _runs(client: mlflow.MlflowClient, run_id: str) -> bool:
+    try:
+        return bool(client.get_run(run_id).info.status == "RUNNING")
+    except MlflowException:  # removed for good, as by `mlflow gc`
+        return False
 
 
 def _what_it_lacks(run: mlflow.entities.Run) -> str:

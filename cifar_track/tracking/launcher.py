@@ -64,7 +64,7 @@ def claim_launcher_run() -> LauncherRun | None:
     # the launcher's run and its experiment.
     os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
     os.environ.pop("MLFLOW_EXPERIMENT_NAME", None)
-    if run_id is None:
+    if not run_id:  # set to nothing, as a shell's way of not setting it
         return None
     uri = shown(store.open_store())
     try:

@@ -19,11 +19,15 @@ from typing import Any
 import filelock
 
 from cifar_track import folders
+from cifar_track.config import CifarTrackError
+from cifar_track.tracking import tag
 
 # One step that is to reach the store, as JSON keeps it; `cifar_track.tracking.delivery` has them.
 Operation = dict[str, Any]
 
 JOURNAL, PROGRESS, LOCK, FILES = "journal.jsonl", "progress.json", "lock", "files"
+# What its first line says at least.
+ABOUT = {"run_id", "name", "store", tag.PID}
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 # What a run's figures and tables take at most, and its model may.
 ROOM_BYTES = 64 * 2**20
@@ -104,17 +108,25 @@ class Outbox:
 
     @classmethod
     def take(cls, folder: Path) -> Outbox | None:
-        """The outbox of a process that is gone; None while it lives, or where it left nothing."""
+        """The outbox of a process that is gone; None while it lives, or where it left nothing.
+
+        Raises:
+            CifarTrackError: what it holds is not what any process wrote.
+        """
         try:
             lock = _lock(folder)
             lock.acquire(blocking=False)
         except (filelock.Timeout, OSError):
             return None
         lines = _lines(folder)
-        if lines:
+        if lines and lines[0].keys() >= ABOUT:
             return cls(folder, lines[0], lock)
-        shutil.rmtree(folder, ignore_errors=True)  # killed while it was being made
+        begun = b"\n" in (folder / JOURNAL).read_bytes()
+        if not begun:  # killed while it was being made
+            shutil.rmtree(folder, ignore_errors=True)
         lock.release()
+        if begun:
+            raise CifarTrackError("its first line is damaged; remove it if it is not missed")
         return None
 
     def operations(self) -> list[Operation]:
@@ -221,9 +233,12 @@ def _lines(folder: Path) -> list[dict[str, Any]]:
         return found
     for line in text.splitlines(keepends=True):
         try:
-            found.append(json.loads(line if line.endswith("\n") else ""))
+            read = json.loads(line if line.endswith("\n") else "")
         except ValueError:
             break
+        if not isinstance(read, dict):
+            break
+        found.append(read)
     return found
 
 
@@ -233,10 +248,13 @@ def _lock(folder: Path) -> filelock.BaseFileLock:
 
 
 def _read_progress(folder: Path) -> Progress:
+    anew = Progress()
     try:
-        return Progress(**json.loads((folder / PROGRESS).read_text(encoding="utf-8")))
+        progress = Progress(**json.loads((folder / PROGRESS).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
-        return Progress()
+        return anew
+    alike = (type(value) is type(vars(anew)[name]) for name, value in vars(progress).items())
+    return progress if all(alike) else anew
 
 
 def _to_disk(file: Path) -> None:

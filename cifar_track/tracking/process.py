@@ -62,13 +62,13 @@ def is_alive(tags: Mapping[str, str]) -> bool:
     """Whether the process that the tags name still runs; asked on its own host only."""
     try:
         process = psutil.Process(int(tags[tag.PID]))
-        started = process.create_time()
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
-    except (KeyError, ValueError, psutil.NoSuchProcess):
+        # The same number with another start is another process.
+        apart = abs(process.create_time() - float(tags[tag.PROCESS_STARTED]))
+    except (KeyError, ValueError, OverflowError, psutil.NoSuchProcess):
         return False
-    # The same number with another start is another process.
-    return bool(abs(started - float(tags[tag.PROCESS_STARTED])) <= _START_TOLERANCE_SECONDS)
+    return bool(apart <= _START_TOLERANCE_SECONDS)
 
 
 def git_tags(directory: Path = PROJECT_DIRECTORY) -> dict[str, str]:

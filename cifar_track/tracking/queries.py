@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from cifar_track.comparison import RunResult, SearchRecord
 
 
+# What a file of a run that is cut short, or holds something else, makes of being read.
+UNREADABLE = (OSError, LookupError, TypeError, ValueError)
 _PAGE = 1000
 EPOCH_METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 # Each is a question to the store.
@@ -116,9 +118,9 @@ def load_result(run_id: str, *, remarks: tuple[str, ...] = ()) -> RunResult:
                 f"run {run_id} ({run.info.run_name}) holds no evaluation; {reason}"
             ) from error
         try:
-            per_class = _read_per_class(path / "per_class.csv")
             arrays = _read_predictions(path / "predictions.npz")
-        except (OSError, KeyError, ValueError) as error:
+            per_class = _read_per_class(path / "per_class.csv", arrays)
+        except UNREADABLE as error:
             raise CifarTrackError(
                 f"run {run_id} ({run.info.run_name}) holds an evaluation that can't be read "
                 f"({first_line(error)}); leave it out, or bring the file back"
@@ -186,17 +188,21 @@ def finished_run(run: mlflow.entities.Run) -> FinishedRun:
     )
 
 
-def _read_per_class(path: Path) -> list[dict[str, Any]]:
+def _read_per_class(path: Path, arrays: Mapping[str, Any]) -> list[dict[str, Any]]:
     whole = ("class", "support")
     texts = ("name", "superclass")
     with path.open(newline="", encoding="utf-8") as file:
-        return [
+        rows = [
             {
                 name: int(text) if name in whole else text if name in texts else float(text)
                 for name, text in row.items()
             }
             for row in csv.DictReader(file)
         ]
+    classes = arrays["probabilities"].shape[1] if "probabilities" in arrays else max(len(rows), 1)
+    if len(rows) != classes:
+        raise ValueError(f"{path.name} holds {len(rows)} classes; expected {classes}")
+    return rows
 
 
 def _read_predictions(path: Path) -> dict[str, Any]:
@@ -228,9 +234,10 @@ def _read_search(run: mlflow.entities.Run) -> SearchRecord | None:
     with tempfile.TemporaryDirectory() as folder:
         try:
             path = client.download_artifacts(run.info.run_id, "search/trials.json", folder)
-        except (MlflowException, OSError):
+            table = json.loads(Path(path).read_text(encoding="utf-8"))
+            trials = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+        except (MlflowException, *UNREADABLE):
             return None
-        table = json.loads(Path(path).read_text(encoding="utf-8"))
     children = search_runs(
         [run.info.experiment_id],
         f"tags.`{tag.MLFLOW_PARENT}` = '{run.info.run_id}' AND tags.`{tag.KIND}` = 'trial'",
@@ -238,13 +245,13 @@ def _read_search(run: mlflow.entities.Run) -> SearchRecord | None:
     )
     return SearchRecord(
         objective=run.data.params.get("search.objective", "val_accuracy"),
-        trials=[dict(zip(table["columns"], row, strict=True)) for row in table["data"]],
+        trials=trials,
         curves={
             int(child.data.tags[tag.TRIAL]): [
                 point.value
                 for point in client.get_metric_history(child.info.run_id, "val_accuracy")
             ]
             for child in reversed(children)
-            if "val_accuracy" in child.data.metrics
+            if "val_accuracy" in child.data.metrics and child.data.tags[tag.TRIAL].isdecimal()
         },
     )

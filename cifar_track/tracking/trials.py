@@ -117,12 +117,13 @@ def kept_trials(reference: str) -> list[queries.FinishedRun]:
         f"tags.`{tag.MLFLOW_PARENT}` = '{search.info.run_id}' AND tags.`{tag.KIND}` = 'trial'"
         f" AND tags.`{tag.MODEL_URI}` LIKE 'models:/%' AND attributes.status = 'FINISHED'",
     )
-    if not found:
+    kept = [queries.finished_run(run) for run in found if run.data.tags[tag.TRIAL].isdecimal()]
+    if not kept:
         raise CifarTrackError(
             f"run {describe_run(search)} kept no trial's network; search with -P keep=5, or more "
             "than were kept, and name that run"
         )
-    return sorted(map(queries.finished_run, found), key=lambda run: int(run.tags[tag.TRIAL]))
+    return sorted(kept, key=lambda run: int(run.tags[tag.TRIAL]))
 
 
 def copy_trial(trial: RecordedTrial, *, parent_run_id: str) -> None:

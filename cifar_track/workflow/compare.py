@@ -53,9 +53,9 @@ def compare_runs(
     chosen = choose_runs(references, dataset=dataset, filter_string=filter_string, allow=allow)
     run_ids = chosen.run_ids
     with waiting(f"comparing {len(run_ids)} runs"):
-        comparison = compare(
-            [tracking.load_result(i, remarks=chosen.remarks.get(i, ())) for i in run_ids]
-        )
+        results = _load(run_ids, chosen.remarks, named=bool(references or filter_string))
+        run_ids = tuple(result.run_id for result in results)
+        comparison = compare(results)
         pages = {
             "comparison.html": report.render_report(
                 comparison, test_images=_test_images(comparison.results)
@@ -155,6 +155,26 @@ def choose_runs(
         remarks=remarks,
         dataset=tracking.dataset_of(runs),
     )
+
+
+def _load(
+    run_ids: Sequence[str], remarks: Mapping[str, tuple[str, ...]], *, named: bool
+) -> list[RunResult]:
+    """What the runs logged; one that nobody named and that can't be read is left out, and said."""
+    results: list[RunResult] = []
+    failures: list[CifarTrackError] = []
+    for run_id in run_ids:
+        try:
+            results.append(tracking.load_result(run_id, remarks=remarks.get(run_id, ())))
+        except CifarTrackError as error:
+            if named:
+                raise
+            failures.append(error)
+    if not results:
+        raise failures[0]
+    for failure in failures:
+        tell(f"left out: {failure}")
+    return results
 
 
 def _test_images(results: Sequence[RunResult]) -> NDArray[np.uint8] | None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
 
-# What the ensemble is judged by is what its members are judged by.
-SHARED = (tag.VALIDATION_DIGEST, tag.BUDGET)
+# What its members have in common, the ensemble has; by it, it is put beside them.
+SHARED = (tag.TRAINING_DIGEST, tag.VALIDATION_DIGEST, tag.BUDGET)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,11 @@ def blend_runs(
         tag.PROTOCOL: "validation",
         tag.MEMBERS: ",".join(run.run_id for run in runs),
         tag.TEST_DIGEST: test.digest,
-        **{name: runs[0].tags[name] for name in SHARED if name in runs[0].tags},
+        **{
+            name: values.pop()
+            for name in SHARED
+            if len(values := {run.tags.get(name, "") for run in runs}) == 1 and values != {""}
+        },
     }
     with tracking.start_run(dataset_name=data.name, name="ensemble", tags=tags) as run:
         run.log_parameters(
@@ -215,7 +219,11 @@ def _tell_outcome(evaluation: Evaluation, best: FinishedRun) -> None:
     tell(f"ensemble: test accuracy {evaluation.accuracy:.4f}")
     if tag.TEST_DIGEST not in best.tags:  # a search's trials see no test images
         return
-    arrays = tracking.load_arrays(best.run_id, tracking.PREDICTIONS)
+    try:
+        arrays = tracking.load_arrays(best.run_id, tracking.PREDICTIONS)
+    except CifarTrackError as error:  # the ensemble is whole without it
+        tell(f"not held beside its best member: {error}")
+        return
     if not np.array_equal(arrays["labels"], evaluation.labels):
         return
     test = paired_difference(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_track import tracking
+from cifar_track import folders, tracking
 from cifar_track.config import CifarTrackError, registered_name
 from cifar_track.data import load_dataset
 from cifar_track.tracking import FinishedRun
@@ -46,6 +46,7 @@ def export_model(
     wanted = tuple(formats) or serving.FORMATS
     serving.require_formats(wanted)
     tracking.open_store()
+    folders.require_output(output)
     run = _run_to_export(run_id, dataset, name)
     test = load_dataset(data_of(run), directory=data_dir).load_test()
     load_tensorflow()

@@ -6,7 +6,7 @@ import gc
 from collections.abc import Mapping
 from pathlib import Path
 
-from cifar_track import tracking
+from cifar_track import folders, tracking
 from cifar_track.config import DATASETS, CifarTrackError, Demands, Value, load_experiment
 from cifar_track.data import DataUnavailableError, ensure_cifar100
 from cifar_track.workflow.compare import compare_runs
@@ -72,6 +72,7 @@ def run_study(*, dataset: str = "auto", data_dir: Path | None = None, seed: int 
     Raises:
         CifarTrackError: as `run_experiment`, `compare_runs` and `register_best`.
     """
+    folders.require_output(REPORT_DIRECTORY)
     chosen = _choose_dataset(dataset, data_dir)
     tell(_limits())
     run_ids = []
