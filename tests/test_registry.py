@@ -146,7 +146,7 @@ def predictions_file():
         path.write_bytes(data)
 
 
-def ask_here(folder, images, *, fresh_environment=False):
+def ask_here(folder, images, **_):
     """In this process, which has TensorFlow already; one test below asks a process of its own."""
     model = mlflow.pyfunc.load_model(str(folder))
     raw = {"raw": True}
@@ -473,6 +473,56 @@ class TestGates:
         with pytest.raises(asked.FailedElsewhereError, match="cifar_track"):
             asked.ask_elsewhere(folder, IMAGES)
 
+    @pytest.fixture
+    def installer(self, tmp_path, monkeypatch):
+        """Puts a program in the place of uv."""
+
+        def install(script):
+            program = tmp_path / "bin" / "uv"
+            program.parent.mkdir()
+            program.write_text(f"#!/bin/sh\n{script}\n")
+            program.chmod(0o755)
+            monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+        return install
+
+    def test_an_environment_that_can_not_be_made_is_told_in_one_line(
+        self, log, promote, installer, monkeypatch
+    ):
+        log("first")
+        monkeypatch.setattr(proof, "ask_elsewhere", asked.ask_elsewhere)
+        installer(
+            "echo 'error: fetching failed' >&2; echo '  Caused by: no route to host' >&2; exit 2"
+        )
+        steps = []
+        with pytest.raises(
+            CifarTrackError,
+            match=r"uv could not make .* requirements \(Caused by: no route to host\)",
+        ):
+            promote(demands=Demands(fresh_environment=True), on_step=steps.append)
+        assert versions() == []
+        assert ["requirements with uv" in step for step in steps] == [True]
+
+    def test_an_environment_that_takes_for_ever_is_a_refusal(
+        self, log, promote, installer, monkeypatch
+    ):
+        (run_id,) = log("first")
+        monkeypatch.setattr(proof, "ask_elsewhere", asked.ask_elsewhere)
+        monkeypatch.setattr(asked, "ENVIRONMENT_SECONDS", 0.5)
+        installer("exec sleep 60")
+        refused = promote(demands=Demands(fresh_environment=True, gate="none"))
+        assert (refused.alias, refused.run.run_id) == ("challenger", run_id)
+        assert refused.gates[1].figure == "it does not load elsewhere: uv was ended after 0 minutes"
+
+    def test_a_model_that_never_answers_is_ended(self, networks, tmp_path, monkeypatch):
+        folder = tmp_path / "model"
+        save_classifier(networks["a"], folder, classes=NAMES, example=IMAGES[:1])
+        code = folder / "classifier.py"
+        code.write_text(f"import time\n\ntime.sleep(600)\n{code.read_text()}")
+        monkeypatch.setattr(asked, "ANSWER_SECONDS", 1.0)
+        with pytest.raises(asked.FailedElsewhereError, match=r"python.* was ended after 0 minutes"):
+            asked.ask_elsewhere(folder, IMAGES)
+
 
 def test_the_card_lies_with_the_model_and_is_the_description(log, promote):
     (run_id,) = log("first")
@@ -598,7 +648,7 @@ tracking.open_store()
 run_id, name = sys.argv[1:]
 with np.load("logged.npz") as arrays:
     logged = dict(arrays)
-proof.ask_elsewhere = lambda folder, images, fresh_environment: Behaviour(
+proof.ask_elsewhere = lambda folder, images, **_: Behaviour(
     probabilities=logged["probabilities"], load_seconds=1, milliseconds=1, megabytes=1,
     environment="nowhere")
 carry_out = promotion.carry_out

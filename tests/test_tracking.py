@@ -410,6 +410,24 @@ def test_an_evaluation_that_is_damaged_is_told_in_one_line(sqlite_store, damage)
         tracking.load_arrays(run.id, tracking.PREDICTIONS)
 
 
+def test_predictions_of_another_run_are_told_in_one_line(sqlite_store):
+    with start() as run:
+        run.log_evaluation(make_evaluation())
+    folder = Path(mlflow.get_run(run.id).info.artifact_uri.removeprefix("file://"))
+    path = folder / "evaluation" / "predictions.npz"
+    whole = tracking.read_arrays(path)
+    for name, altered in {
+        "probabilities": whole["probabilities"][1:],
+        "labels": whole["labels"] + 1,
+        "predictions": whole["predictions"] - 1,
+    }.items():
+        np.savez(path, **{**whole, name: altered})
+        with pytest.raises(
+            CifarTrackError, match=r"can't be read \((.* lengths|.* other classes .*)\)"
+        ):
+            tracking.load_result(run.id)
+
+
 LOAD_ELSEWHERE = """
 import sys
 try:

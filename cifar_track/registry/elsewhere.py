@@ -7,9 +7,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SCRIPT = Path(__file__).with_name("asked_elsewhere.py")
+# A gigabyte has come in by then, and a model that answers has answered.
+ENVIRONMENT_SECONDS = 1800.0
+ANSWER_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +50,11 @@ class FailedElsewhereError(Exception):
 
 
 def ask_elsewhere(
-    folder: Path, images: NDArray[np.uint8], *, fresh_environment: bool = False
+    folder: Path,
+    images: NDArray[np.uint8],
+    *,
+    fresh_environment: bool = False,
+    on_step: Callable[[str], None] = lambda words: None,
 ) -> Behaviour:
     """Load a model in a process without this package, and ask it.
 
@@ -53,29 +62,30 @@ def ask_elsewhere(
         folder: the model.
         images: uint8 (N, 32, 32, 3).
         fresh_environment: whether to make an environment of the model's own requirements for it.
+        on_step: told what takes the next minutes.
 
     Raises:
-        FailedElsewhereError: it does not load, or does not predict.
+        FailedElsewhereError: it does not load, or does not predict, or not in time.
         CifarTrackError: the environment can't be made.
     """
     with tempfile.TemporaryDirectory() as place:
         python, environment = sys.executable, "a fresh process"
         if fresh_environment:
-            python = _make_environment(Path(place, "environment"), folder / "requirements.txt")
+            python = _make_environment(
+                Path(place, "environment"), folder / "requirements.txt", on_step
+            )
             environment = "a fresh environment of its own requirements"
         np.save(Path(place, "images.npy"), images)
         answer = Path(place, "answer.npz")
-        done = subprocess.run(  # noqa: S603 - this package's own script
+        on_step(f"loading the model in {environment}, and asking it for {len(images):,} images")
+        done = _finished(
             [python, "-I", str(SCRIPT), str(folder), str(Path(place, "images.npy")), str(answer)],
+            seconds=ANSWER_SECONDS,
             cwd=place,
             env={k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")},
-            capture_output=True,
-            text=True,
-            check=False,
         )
         if done.returncode != 0 or not answer.is_file():
-            lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-            raise FailedElsewhereError(lines[-1])
+            raise FailedElsewhereError(_last_line(done))
         with np.load(answer, allow_pickle=False) as found:
             return Behaviour(
                 probabilities=found["probabilities"],
@@ -86,22 +96,53 @@ def ask_elsewhere(
             )
 
 
-def _make_environment(place: Path, requirements: Path) -> str:
+def _make_environment(place: Path, requirements: Path, on_step: Callable[[str], None]) -> str:
     """Install a model's requirements, and nothing else; returns the environment's Python."""
     python = place / "bin" / "python"
     uv = shutil.which("uv")
-    make = [uv, "venv", "-q", "--python", sys.executable, str(place)] if uv else None
-    install = [uv, "pip", "install", "-q", "--python", str(python)] if uv else None
-    commands = [
-        make or [sys.executable, "-m", "venv", str(place)],
-        [*(install or [str(python), "-m", "pip", "install", "-q"]), "-r", str(requirements)],
-    ]
-    for command in commands:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if uv:
+        make = [uv, "venv", "-q", "--python", sys.executable, str(place)]
+        install = [uv, "pip", "install", "-q", "--python", str(python), "-r", str(requirements)]
+    else:
+        make = [sys.executable, "-m", "venv", str(place)]
+        install = [str(python), "-m", "pip", "install", "-q", "--no-input", "-r", str(requirements)]
+    tool = "uv" if uv else "pip"
+    on_step(
+        f"making an environment of the model's own requirements with {tool}, "
+        "which may bring in a gigabyte"
+    )
+    until = time.monotonic() + ENVIRONMENT_SECONDS
+    for command in (make, install):
+        done = _finished(command, seconds=until - time.monotonic())
         if done.returncode != 0:
-            said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
             raise CifarTrackError(
-                f"an environment of the model's requirements could not be made ({said[-1]}); "
+                f"{tool} could not make an environment of the model's requirements "
+                f"({_last_line(done)}), for which it needs a package index or its cache; "
                 "without -P fresh_environment=true the model is checked in this one"
             )
     return str(python)
+
+
+def _finished(
+    command: list[str], *, seconds: float, **settings: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; one that waits for a word from a person gets none."""
+    try:
+        return subprocess.run(  # noqa: S603 - commands of this file
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds,
+            **settings,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise FailedElsewhereError(
+            f"{Path(command[0]).name} was ended after {seconds / 60:.0f} minutes"
+        ) from error
+
+
+def _last_line(done: subprocess.CompletedProcess[str]) -> str:
+    lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+    return lines[-1].strip()

@@ -96,6 +96,7 @@ def promote(
     demands: Demands | None = None,
     name: str | None = None,
     on_choice: Callable[[Choice], None] = lambda choice: None,
+    on_step: Callable[[str], None] = lambda words: None,
 ) -> Promotion:
     """Register a run's model, and make it the champion if it passes every gate.
 
@@ -110,6 +111,7 @@ def promote(
         demands: what is asked of the model.
         name: of the registered model; the data set's own unless given.
         on_choice: told which run was chosen, before the minute that the gates take.
+        on_step: told what takes the next minutes.
 
     Returns:
         The promotion; its alias is `challenger` where a gate refused.
@@ -135,7 +137,8 @@ def promote(
         _require_no_worse(choice, demands)
         on_choice(choice)
         beside = _run_beside(runs, champion, choice)
-        found = pass_gates(choice, load_test(choice.run), beside=beside, demands=demands)
+        test = load_test(choice.run)
+        found = pass_gates(choice, test, beside=beside, demands=demands, on_step=on_step)
         _ensure_registered_model(client, name, dataset_name)
         return _register(client, name, choice=choice, found=found, champion=champion)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -21,7 +22,12 @@ from cifar_track.tracking import FinishedRun, tag
 
 
 def pass_gates(
-    choice: Choice, test: Images, *, beside: FinishedRun | None, demands: Demands
+    choice: Choice,
+    test: Images,
+    *,
+    beside: FinishedRun | None,
+    demands: Demands,
+    on_step: Callable[[str], None],
 ) -> tuple[Gate, ...]:
     """Ask of a run's model all that is demanded.
 
@@ -30,6 +36,7 @@ def pass_gates(
         test: the images that it was evaluated on.
         beside: the champion's run; None where there is no other champion.
         demands: what is asked.
+        on_step: told what takes the next minutes.
 
     Raises:
         CifarTrackError: what the run logged can't be read, or is about other images.
@@ -51,7 +58,10 @@ def pass_gates(
         behaviour, error = None, ""
         try:
             behaviour = ask_elsewhere(
-                folder, test.images, fresh_environment=demands.fresh_environment
+                folder,
+                test.images,
+                fresh_environment=demands.fresh_environment,
+                on_step=on_step,
             )
         except FailedElsewhereError as failure:
             error = str(failure)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
+import numpy as np
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
@@ -202,16 +203,25 @@ def _read_per_class(path: Path, arrays: Mapping[str, Any]) -> list[dict[str, Any
     classes = arrays["probabilities"].shape[1] if "probabilities" in arrays else max(len(rows), 1)
     if len(rows) != classes:
         raise ValueError(f"{path.name} holds {len(rows)} classes; expected {classes}")
+    for name in {"labels", "predictions"} & set(arrays):
+        if not set(np.unique(arrays[name])) <= set(range(classes)):
+            raise ValueError(f"{name} are of other classes than the {classes} of {path.name}")
     return rows
 
 
 def _read_predictions(path: Path) -> dict[str, Any]:
-    """The arrays that a run logged of its test images, as far as it did, by their names."""
+    """The arrays that a run logged of its test images, as far as it did, by their names.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
     if not path.is_file():
         return {}
     names = ("labels", "predictions", "probabilities", "losses", "seen")
-    arrays = read_arrays(path)
-    return {name: arrays[name] for name in names if name in arrays}
+    arrays = {name: array for name, array in read_arrays(path).items() if name in names}
+    if len({len(array) for array in arrays.values()}) > 1:
+        raise ValueError(f"{path.name} holds arrays of different lengths")
+    return arrays
 
 
 def _read_history(run: mlflow.entities.Run) -> list[dict[str, float]]:

@@ -40,7 +40,7 @@ class FitProgress:
         """An epoch is over, its validation too."""
         if self._bars is not None:
             self._bars.update(self._fit, completed=epoch)
-        _tell_progress(f"{_counted('epoch', epoch, self._epochs)}  {_figures(metrics)}")
+        tell_progress(f"{_counted('epoch', epoch, self._epochs)}  {_figures(metrics)}")
 
 
 class SearchProgress:
@@ -63,11 +63,11 @@ class SearchProgress:
         if self._bars is not None:
             self._of_trial[number] = self._bars.add_task(f"trial {number}", total=self._epochs)
         self._advance()
-        _tell_progress(f"{self._named(number)}: {words}")
+        tell_progress(f"{self._named(number)}: {words}")
 
     def show_place(self, number: int, words: str) -> None:
         """A trial has begun on a node of a cluster."""
-        _tell_progress(f"{self._named(number)}: {words}")
+        tell_progress(f"{self._named(number)}: {words}")
 
     def show_epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """An epoch of a trial is over."""
@@ -80,7 +80,7 @@ class SearchProgress:
             self._bars.refresh()  # an epoch of a trial is rare, and the trial may end at once
         else:
             counted = _counted("epoch", epoch, self._epochs)
-            _tell_progress(f"trial {number} {counted}  {_figures(metrics)}")
+            tell_progress(f"trial {number} {counted}  {_figures(metrics)}")
 
     def show_end(self, number: int, words: str) -> None:
         """A trial is over."""
@@ -89,7 +89,7 @@ class SearchProgress:
         if self._bars is not None and number in self._of_trial:
             self._bars.remove_task(self._of_trial.pop(number))
         self._advance()
-        _tell_progress(f"{self._named(number)}: {words}")
+        tell_progress(f"{self._named(number)}: {words}")
 
     def _advance(self) -> None:
         if self._bars is not None:
@@ -162,7 +162,8 @@ def _console() -> Any:
     return Console(file=sys.stdout)
 
 
-def _tell_progress(line: str) -> None:
+def tell_progress(line: str) -> None:
+    """Print a line of what goes on, with the time of day, unless told to be quiet."""
     if not is_quiet():
         tell(f"{time.strftime('%H:%M:%S')} {line}")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cifar_track import tracking
 from cifar_track.config import Data, Demands
-from cifar_track.workflow.progress import waiting
+from cifar_track.workflow.progress import tell_progress, waiting
 from cifar_track.workflow.terminal import tell
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def register_best(
             demands=demands,
             name=name,
             on_choice=_tell_choice,
+            on_step=tell_progress,
         )
     for gate in promotion.gates:
         tell(f"  {gate.name}: {gate}")
