@@ -124,6 +124,24 @@ def test_settings_that_keras_itself_refuses_are_one_line(settings, told, tmp_pat
     assert f"{tmp_path}/keras.json" in last
 
 
+@pytest.mark.slow
+def test_flags_that_end_tensorflow_are_told_by_it():
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from cifar_track.workflow.terminal import load_tensorflow as f; f()",
+        ],
+        cwd=REPOSITORY,
+        env={**os.environ, "TF_XLA_FLAGS": "--no_such_flag"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "--no_such_flag" in done.stderr
+
+
 # What macOS, and what Windows besides, is without.
 LESS_THAN_LINUX = """
 import os, signal, sys

@@ -271,7 +271,9 @@ class TestChoice:
         with pytest.raises(CifarTrackError, match="no run on cifar100 to register: none finished"):
             promote("cifar100", name="another")
 
-    @pytest.mark.parametrize("name", ["team/cifar", "a:b", "", " ", "..", "o'clock", "a@b", "a\nb"])
+    @pytest.mark.parametrize(
+        "name", ["team/cifar", "a:b", "", " ", "..", "o'clock", "a@b", "a\nb", "a?b", "a#b"]
+    )
     def test_an_odd_name_is_told_before_anything_is_looked_at(self, name):
         with pytest.raises(CifarTrackError, match="can't be a registered model's"):
             config.registered_name("procedural", name)
@@ -544,6 +546,16 @@ def test_the_card_lies_with_the_model_and_is_the_description(log, promote):
     ):
         assert words in card
     assert run_id in card
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "null", '{"run_id": "a"}'])
+def test_a_malformed_note_of_a_change_is_a_line_for_its_model(sqlite_store, text):
+    mlflow.set_tracking_uri(f"sqlite:///{sqlite_store}")
+    mlflow.MlflowClient().create_registered_model(NAME, {tag.PENDING_CHANGE: text})
+    [line] = registry.finish_promotions()
+    assert f"{NAME} can't be read" in line
+    with pytest.raises(CifarTrackError, match=f"delete its tag {tag.PENDING_CHANGE}"):
+        registry.roll_back("procedural", NAME)
 
 
 KILLED = """

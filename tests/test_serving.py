@@ -297,6 +297,12 @@ def test_where_nothing_can_listen_is_one_line(host):
     assert "\n" not in str(caught.value)
 
 
+def test_a_model_whose_files_are_away_is_one_line(tmp_path):
+    with pytest.raises(CifarTrackError, match=f"the model {tmp_path} can't be read") as caught:
+        serving.load_network(str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.fixture(scope="module")
 def front(model):
     """The front, listening in a thread of this process, and its port."""

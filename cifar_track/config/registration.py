@@ -49,10 +49,10 @@ def registered_name(dataset_name: str, given: str | None = None) -> str:
         CifarTrackError: MLflow has no models of that name, or could not find them again.
     """
     name = DATASETS[dataset_name].registered_model if given is None else given
-    if not re.fullmatch(r"[^/:\\'\"`@]+", name) or not name.strip(" .") or not name.isprintable():
+    if not re.fullmatch(r"[^/:\\'\"`@?#]+", name) or not name.strip(" .") or not name.isprintable():
         raise CifarTrackError(
-            f"name={name} can't be a registered model's; expected one without / : @ and quotes, "
-            f"such as {DATASETS[dataset_name].registered_model}"
+            f"name={name} can't be a registered model's; expected one without / : @ ? # and "
+            f"quotes, such as {DATASETS[dataset_name].registered_model}"
         )
     return name
 

@@ -69,8 +69,14 @@ def finish(name: str) -> str | None:
         return None  # nothing has been registered yet
     if text is None:
         return None
-    change = Change(**json.loads(text))
-    place = f"process {change.identity[tag.PID]} on {change.identity[tag.HOST]}"
+    try:
+        change = Change(**json.loads(text))
+        place = f"process {change.identity[tag.PID]} on {change.identity[tag.HOST]}"
+    except (ValueError, TypeError, KeyError) as error:
+        raise CifarTrackError(
+            f"what was being changed of the registered model {name} can't be read; look at its "
+            f"versions and aliases, then delete its tag {tag.PENDING_CHANGE}"
+        ) from error
     if not is_on_this_host(change.identity) or is_alive(change.identity):
         raise CifarTrackError(
             f"{place} is at work on the registered model {name}; repeat this when it has ended, or "

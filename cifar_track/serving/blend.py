@@ -5,15 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from cifar_track.config import CifarTrackError
+
 if TYPE_CHECKING:
     import keras
 
 
 def load_network(model_uri: str) -> keras.Model:
-    """The Keras network inside a logged model."""
-    import mlflow.keras
+    """The Keras network inside a logged model.
 
-    return mlflow.keras.load_model(model_uri)
+    Raises:
+        CifarTrackError: the model's files can't be read.
+    """
+    import mlflow.keras
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return mlflow.keras.load_model(model_uri)
+    except (MlflowException, OSError, ValueError) as error:
+        raise unreadable(model_uri, error) from error
+
+
+def unreadable(model_uri: str, error: Exception) -> CifarTrackError:
+    """The line for a model whose files are away or damaged."""
+    return CifarTrackError(
+        f"the model {model_uri} can't be read ({' '.join(str(error).split())}); bring its files "
+        "back, as `mlflow run . -e doctor` does for a folder that was moved, or take another"
+    )
 
 
 def blend_networks(

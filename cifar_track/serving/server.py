@@ -8,9 +8,11 @@ import threading
 from collections.abc import Callable
 
 import mlflow
+from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import scoring_server
 
 from cifar_track.config import CifarTrackError
+from cifar_track.serving.blend import unreadable
 from cifar_track.serving.front import Application, Front
 
 _log = logging.getLogger(__name__)
@@ -40,14 +42,18 @@ def serve(
         on_version: told each version that is served from then on.
 
     Raises:
-        CifarTrackError: nothing can listen there, such as where another server does.
-        MlflowException: there is no such model or alias.
+        CifarTrackError: nothing can listen there, such as where another server does; or the model
+            can't be read.
+        MlflowException: there is no such alias.
     """
     import uvicorn
 
     listener = _listen(host, port)
     version = _version(name, alias)
-    front = Front(_application(name, version, max_images), max_bytes=max_bytes)
+    try:
+        front = Front(_application(name, version, max_images), max_bytes=max_bytes)
+    except (MlflowException, OSError, ValueError) as error:
+        raise unreadable(f"{name} version {version}", error) from error
     on_version(version)
     ended = threading.Event()
     follower = threading.Thread(

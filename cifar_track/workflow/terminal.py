@@ -8,6 +8,8 @@ import sys
 
 from cifar_track.quiet import is_quiet
 
+FLAGS = ("TF_XLA_FLAGS", "XLA_FLAGS")
+
 
 def tell(line: str) -> None:
     """Print a line that belongs in a log as well."""
@@ -25,20 +27,28 @@ def load_tensorflow() -> None:
     """Import TensorFlow without the lines that its libraries write about drivers and processors.
 
     They come from C++ before any setting of its log level counts, so the stream itself is put
-    aside meanwhile; an exception is told as ever, once it is back.
+    aside meanwhile; an exception is told as ever, once it is back. Not where the person has set
+    flags for these libraries: one that they don't know ends the process with such a line.
     """
+    if any(os.environ.get(name) for name in FLAGS):
+        _load()
+        return
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
-        import tensorflow as tf
-
-        tf.config.list_physical_devices()  # looks for devices, and says so
+        _load()
     finally:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+def _load() -> None:
+    import tensorflow as tf
+
+    tf.config.list_physical_devices()  # looks for devices, and says so
     logging.getLogger("tensorflow").addFilter(_is_no_advice_on_tracing)
 
 
