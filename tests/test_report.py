@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -348,6 +349,22 @@ def test_a_run_alone_and_a_run_without_anything() -> None:
     page = Page(render_report(compare([RunResult(run_id="1", name="x", iteration="tune")])))
     assert "nothing to compare it with" in page.words
     assert "None." in page.words
+
+
+def test_a_fit_whose_loss_was_no_number_has_a_page() -> None:
+    broken = [{**HISTORY[0], "train_loss": math.nan, "val_loss": math.inf}, *HISTORY[1:]]
+    search = search_of(40)
+    worst = {**search.trials[0], "score": math.nan, "optimizer.learning_rate": 0.3}
+    result = replace(
+        make_result("tune", make_evaluation()),
+        history=broken,
+        search=replace(search, trials=[worst, *search.trials[1:]], curves={0: [0.1, math.nan]}),
+    )
+    text = render_report(compare([result, make_result("other", make_evaluation(seed=1))]))
+    (block,) = re.findall(r'id="specifications">(.*?)</script>', text)
+    curves = json.loads(block, parse_constant=pytest.fail)["curves-loss"]
+    values = [row["value"] for row in curves["datasets"]["rows"] if row["epoch"] == 1]
+    assert values == [None, None]
 
 
 def test_what_makes_a_figure_incomparable_is_said() -> None:

@@ -71,6 +71,14 @@ def test_a_metric_sorts_by_its_own_direction_and_a_limit_cuts(logged, capsys):
     assert [branch["run_id"] for branch in first] == [logged["tune"]]
 
 
+def test_a_metric_that_is_no_number_is_null_for_scripts(logged, capsys):
+    mlflow.MlflowClient().log_metric(logged["baseline"], "train_loss", float("nan"))
+    text = shown(capsys, "--format", "json")
+    [*_, baseline] = json.loads(text, parse_constant=pytest.fail)
+    assert baseline["metrics"]["train_loss"] is None
+    assert baseline["metrics"]["best_val_accuracy"] == 0.3
+
+
 def test_a_filter_lists_what_matches_flat(logged, capsys):
     words = ("--filter", "metrics.best_val_accuracy > 0.55 AND tags.`cifar_track.kind` = 'trial'")
     found = json.loads(shown(capsys, *words, "--format", "json"))

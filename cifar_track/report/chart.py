@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -88,7 +89,10 @@ class Chart:
             **specification,
             "config": dict(_CONFIG),
             # Altair keeps there what a chart brings itself, such as the line of no difference.
-            "datasets": {**specification.get("datasets", {}), ROWS.name: list(self.rows)},
+            "datasets": {
+                **specification.get("datasets", {}),
+                ROWS.name: [_finite(row) for row in self.rows],
+            },
         }
 
     @cached_property
@@ -99,6 +103,14 @@ class Chart:
         drawn = re.sub(r"(\.\d\d)\d+", r"\1", drawn)
         # Several pictures stand in one page, and each counts its clips from 0.
         return re.sub(r'(id="|url\(#)', rf"\g<1>{self.name}-", drawn)
+
+
+def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without what is no number, as the loss of a broken fit; it leaves a gap in a line."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in row.items()
+    }
 
 
 def zero_line() -> alt.Chart:

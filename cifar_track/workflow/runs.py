@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import math
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from cifar_track import tracking
 from cifar_track.config import CifarTrackError, metrics_at
@@ -41,7 +42,7 @@ def show_runs(
         dataset, metric=metric, filter_string=filter_string, limit=limit
     )
     if as_json:
-        tell(json.dumps([dataclasses.asdict(branch) for branch in branches], indent=2))
+        tell(json.dumps([_as_json(branch) for branch in branches], indent=2, allow_nan=False))
         return
     if not branches:
         raise CifarTrackError(
@@ -60,6 +61,15 @@ def show_runs(
     if len(branches) == limit:
         tell(f"there may be more: -P limit={2 * limit}")
     tell(f"in the UI ({tracking.ui_command()}): {tracking.experiment_url(experiment_id)}")
+
+
+def _as_json(branch: Branch) -> dict[str, Any]:
+    """All of a branch; JSON has no word for what is no number, as the loss of a broken fit is."""
+    return {
+        **vars(branch),
+        "metrics": {n: v if math.isfinite(v) else None for n, v in branch.metrics.items()},
+        "children": [_as_json(child) for child in branch.children],
+    }
 
 
 def _walk(branches: Sequence[Branch], depth: int = 0) -> Iterator[tuple[Branch, int]]:
