@@ -74,5 +74,9 @@ def test_the_doctor_leads_a_store_to_its_files(how, project, monkeypatch, capsys
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_store_in_its_place_is_left_alone(project):
+def test_a_store_in_its_place_is_left_alone(project, monkeypatch):
+    assert tracking.find_relocation() is None
+    link = project[0].with_name("link")
+    link.symlink_to(project[0])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{link}/mlflow.db")
     assert tracking.find_relocation() is None

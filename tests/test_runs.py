@@ -108,3 +108,11 @@ def test_the_experiment_keeps_the_view_that_the_link_names(logged):
     assert tags["mlflow.experimentKind"] == "custom_model_development"
     view = json.loads(tags["mlflow.sharedViewState.cifar_track"])
     assert "metrics.`test_accuracy`" in view["selectedColumns"]
+
+
+@pytest.mark.parametrize("name", ["trial 0", "comparison"])
+def test_what_is_no_iteration_is_not_repeated(logged, capsys, name):
+    assert cli.run(["repeat", "--run", name]) == 2
+    told = capsys.readouterr().err
+    assert "which is not repeated by itself" in told
+    assert (logged["tune"] in told) == (name == "trial 0")

@@ -625,6 +625,17 @@ def test_a_launch_in_a_copy_of_the_project_leaves_no_files_in_the_copy(
     assert list(sqlite_store.parent.glob("mlruns/cifar100/*/artifacts/a.txt"))
 
 
+def test_a_path_that_is_no_text_is_logged_as_python_escapes_it(sqlite_store):
+    with start("a name \udcff", tags={"command": "train /\udcff"}) as run:
+        run.log_parameters({"model.weights": "/disk\udcff/resnet50.h5"})
+        run.log_json({"weights": "/disk\udcff"}, "config.json")
+        run.set_tags({"more": "\udcff"})
+    found = read(run.id)
+    assert (found.info.status, found.info.run_name) == ("FINISHED", "a name \\udcff")
+    assert found.data.params["model.weights"] == "/disk\\udcff/resnet50.h5"
+    assert (found.data.tags["command"], found.data.tags["more"]) == ("train /\\udcff", "\\udcff")
+
+
 def test_a_variable_that_is_set_to_nothing_names_no_run(sqlite_store, monkeypatch):
     monkeypatch.setenv("MLFLOW_RUN_ID", "")
     with start() as run:

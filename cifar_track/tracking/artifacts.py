@@ -15,6 +15,7 @@ import numpy as np
 from cifar_track.config import FIRST_CLASSES
 from cifar_track.tracking import tag
 from cifar_track.tracking.delivery import TAG_LENGTH
+from cifar_track.tracking.operations import as_text
 from cifar_track.tracking.outbox import Operation, is_full
 from cifar_track.tracking.reach import first_line
 from cifar_track.tracking.sender import Sender
@@ -51,7 +52,7 @@ class RunArtifacts:
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags, cut at the 8000 characters that MLflow takes."""
-        cut = {name: str(value)[:TAG_LENGTH] for name, value in tags.items()}
+        cut = {name: as_text(value)[:TAG_LENGTH] for name, value in tags.items()}
         self._add({"do": "tags", "tags": cut})
 
     @contextlib.contextmanager
@@ -152,7 +153,7 @@ class RunArtifacts:
     def log_text(self, text: str, path: str) -> None:
         """Log a text file at a path within the run's artifacts."""
         with self._file(path) as file:
-            file.write_text(text, encoding="utf-8")
+            file.write_text(text, encoding="utf-8", errors="backslashreplace")
 
     def log_json(self, value: Any, path: str) -> None:
         """Log plain values as indented JSON."""

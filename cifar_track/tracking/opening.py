@@ -13,6 +13,7 @@ from cifar_track.config import CifarTrackError
 from cifar_track.tracking import store
 from cifar_track.tracking.address import place
 from cifar_track.tracking.delivery import Delivery
+from cifar_track.tracking.operations import as_text
 from cifar_track.tracking.outbox import Outbox, Progress
 from cifar_track.tracking.process import identity_tags
 from cifar_track.tracking.reach import first_line
@@ -82,9 +83,11 @@ def _open(
     name: str,
     tags: Mapping[str, str],
 ) -> mlflow.entities.Run:
+    name = as_text(name)
     if run_id is None:
-        return client.create_run(experiment_id, tags=resolve_tags(dict(tags)), run_name=name)
+        written = {key: as_text(value) for key, value in resolve_tags(dict(tags)).items()}
+        return client.create_run(experiment_id, tags=written, run_name=name)
     client.update_run(run_id, status="RUNNING", name=name)
-    entries = [RunTag(key, value) for key, value in tags.items()]
+    entries = [RunTag(key, as_text(value)) for key, value in tags.items()]
     client.log_batch(run_id, tags=entries, synchronous=True)
     return client.get_run(run_id)

@@ -27,7 +27,11 @@ def now() -> int:
 
 
 def as_text(value: Value) -> str:
-    """A value as `override` reads it back."""
+    """A value as `override` reads it back, in signs that every store takes.
+
+    Of a path whose bytes are no UTF-8, these are written as Python escapes them.
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
-    return repr(value) if isinstance(value, float) else str(value)
+    text = repr(value) if isinstance(value, float) else str(value)
+    return text.encode(errors="backslashreplace").decode()

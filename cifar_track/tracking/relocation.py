@@ -105,7 +105,9 @@ def _earlier_folders(connection: sqlite3.Connection, now: Path) -> set[Path]:
     found = set()
     for _, folder in _folders(connection, "experiments", "artifact_location"):
         for above in folder.parents:
-            if above.name == FILES and above != now and (now / folder.relative_to(above)).is_dir():
+            if above.name != FILES or above.resolve() == now.resolve():  # by a link, say
+                continue
+            if (now / folder.relative_to(above)).is_dir():
                 found.add(above)
     return found
 

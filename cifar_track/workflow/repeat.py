@@ -45,6 +45,13 @@ def repeat_run(run_id: str, *, data_dir: Path | None = None, cluster: Cluster | 
     """
     tracking.open_store()
     before = tracking.find_finished_run(run_id)
+    kind = before.tags.get(tag.KIND, "iteration")
+    if kind != "iteration":
+        parent = before.tags.get(tag.MLFLOW_PARENT)
+        raise CifarTrackError(
+            f"run {before.run_id} ({before.name}) is a {kind}, which is not repeated by itself; "
+            f"expected the run of an iteration{f', such as {parent}' if parent else ''}"
+        )
     page = load_experiment(before.iteration)
     searched = page.search.space if page.search is not None else {}
     known = types_of_settings(page)
