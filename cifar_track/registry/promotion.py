@@ -42,7 +42,7 @@ from cifar_track.registry.proof import pass_gates
 from cifar_track.tracking import FinishedRun, tag
 from cifar_track.tracking.process import user_name
 
-# A promotion takes a minute; whoever waits longer waits for something that hangs.
+# A promotion takes a minute; one in a fresh environment may take longer than others shall wait.
 PATIENCE_SECONDS = 600.0
 
 
@@ -299,6 +299,6 @@ def _one_at_a_time(name: str) -> Iterator[None]:
             yield
     except filelock.Timeout as error:
         raise CifarTrackError(
-            f"another process has been at work on the registered model {name} for "
-            f"{PATIENCE_SECONDS / 60:.0f} minutes; end it, or remove {lock}"
+            f"another process of yours has been at work on the registered model {name} for "
+            f"{PATIENCE_SECONDS / 60:.0f} minutes; repeat this when it is done, or end it"
         ) from error
