@@ -61,8 +61,7 @@ def main() -> int:
         )
         return 2
     # Imports make a million objects to stay; looking for garbage among them, again and again, takes
-    # a fifth of the imports' time. A fit makes some hundreds an epoch; a study collects between its
-    # iterations.
+    # a fifth of the imports' time. Who loads TensorFlow lives for longer, and looks more often.
     gc.set_threshold(1_000_000)
     if os.environ.get("MLFLOW_RUN_ID"):
         interrupts.follow_launcher()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -49,6 +50,9 @@ def _load() -> None:
     import tensorflow as tf
 
     tf.config.list_physical_devices()  # looks for devices, and says so
+    # Python's own 700 would cost a second of what is imported from here on. A process that trains
+    # or serves for hours must not let a million objects lie, as a command of seconds may.
+    gc.set_threshold(100_000)
     logging.getLogger("tensorflow").addFilter(_is_no_advice_on_tracing)
 
 

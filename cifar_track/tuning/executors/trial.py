@@ -43,7 +43,7 @@ def train_trial(job: Job, on_epoch: EpochListener) -> None:
 
 def run(train: TrainTrial, job: Job, *, send: Callable[[EpochReport], None]) -> EndReport:
     """Train a trial in this process, each epoch sent as it happens; returns its end."""
-    gc.set_threshold(1_000_000)  # as in cifar_track.__main__; this process trains one network
+    gc.set_threshold(100_000)  # as of every process that trains; this one trains one network
 
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
         plain = {name: float(value) for name, value in metrics.items()}
