@@ -57,6 +57,7 @@ def main() -> None:
             print(room.row(), flush=True)
         once.append(there.once - here.once)
         more = there.cpu_seconds - here.cpu_seconds - once[-1]
+        more -= there.by_the_second * there.trials_seconds  # long where a machine is busy
         each.append(more / given.trials)
         by_the_second.append(there.by_the_second / cores)
     alone = worker_environment(threads=1, device=None)
@@ -87,6 +88,7 @@ class Room:
         once: CPU seconds until trials could begin, Ray's start included.
         cpu_seconds: of the search and of all that it started.
         seconds: wall time.
+        trials_seconds: that since trials could begin.
         by_the_second: CPU seconds a second of everything, while as many trials as there are cores
             slept.
     """
@@ -95,6 +97,7 @@ class Room:
     once: float
     cpu_seconds: float
     seconds: float
+    trials_seconds: float
     by_the_second: float
 
     def row(self) -> str:
@@ -138,6 +141,7 @@ def measure(room: str, trials: int, workers: int) -> Room:
         once=meter.at(at["joined"]),
         cpu_seconds=meter.at(at["searched"]),
         seconds=at["searched"] - began,
+        trials_seconds=at["searched"] - at["joined"],
         by_the_second=by_the_second,
     )
 
