@@ -47,6 +47,13 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
+    if sys.flags.optimize > 1:
+        print(  # noqa: T201
+            "error: Python was told to leave docstrings out, which MLflow builds on; unset "
+            "PYTHONOPTIMIZE, or call python without -OO",
+            file=sys.stderr,
+        )
+        return 2
     from cifar_track import cli, environment, interrupts, streams
 
     streams.settle()

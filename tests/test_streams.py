@@ -83,6 +83,13 @@ def test_what_is_printed_to_a_closed_stream_gets_into_no_file(tmp_path):
     assert (tmp_path / "file").read_bytes() == b""
 
 
+def test_python_without_docstrings_is_refused_before_anything_is_run():
+    done = run("-OO", "-m", "cifar_track", "doctor")
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"error: Python was told to leave docstrings out")
+    assert done.stderr.count(b"\n") == 1
+
+
 def test_a_working_folder_that_is_gone_is_one_line(tmp_path):
     folder = tmp_path / "gone"
     folder.mkdir()
