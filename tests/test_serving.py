@@ -8,6 +8,7 @@ import http.client
 import io
 import json
 import socket
+import tempfile
 import threading
 import zlib
 
@@ -295,6 +296,15 @@ def test_where_nothing_can_listen_is_one_line(host):
         with pytest.raises(CifarTrackError, match=f"can listen at {host}:{port} ") as caught:
             serving.serve("a model", "champion", host=host, port=port, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_temporary_files_may_lie_in_a_folder_of_any_name(network, tmp_path, monkeypatch):
+    odd = tmp_path / "t m?p#%20"
+    odd.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(odd))
+    save_classifier(network, odd / "model", classes=NAMES, example=IMAGES[:2])
+    assert (odd / "model" / "artifacts" / "model.keras").is_file()
+    assert [path.name for path in odd.iterdir()] == ["model"]
 
 
 def test_a_model_whose_files_are_away_is_one_line(tmp_path):

@@ -21,6 +21,7 @@ from mlflow.types.schema import AnyType, Array, Object, Property
 from PIL import Image
 
 from cifar_track.serving.classifier import PictureClassifier
+from cifar_track.tracking.address import folder_address
 
 if TYPE_CHECKING:
     import keras
@@ -68,8 +69,9 @@ def save_classifier(
             path=str(folder),
             python_model=str(CODE),
             artifacts={
-                "network": str(Path(parts, "model.keras")),
-                "classes": str(Path(parts, "classes.json")),
+                # MLflow takes a path for an address, in which `?`, `#` and `%` mean something else.
+                "network": folder_address(Path(parts, "model.keras")),
+                "classes": folder_address(Path(parts, "classes.json")),
             },
             mlflow_model=saved,
             signature=_signature(top_k),
