@@ -156,17 +156,24 @@ def _require_same_images(runs: Sequence[FinishedRun]) -> NDArray[np.int64]:
             f"an ensemble of {len(runs)} runs, {different} of them different; expected two or "
             "more, each once: mlflow run . -e ensemble -P runs=ID,ID"
         )
-    kinds = {(data_of(run), run.tags.get(tag.VALIDATION_DIGEST)) for run in runs}
-    if len({(data.dataset, data.split_seed, data.validation_per_class, data.test_per_class, digest)
-            for data, digest in kinds}) > 1:  # fmt: skip
+    first, *others = runs
+    other = next((run for run in others if _images_of(run) != _images_of(first)), None)
+    if other is not None:
         raise CifarTrackError(
-            "the runs were judged by different images, so that no weights can be chosen; name runs "
-            "of the same data settings"
+            f"runs {first.run_id} ({first.iteration}) and {other.run_id} ({other.iteration}) were "
+            "judged by different images, so that no weights can be chosen; leave one of them out"
         )
     if any(run.protocol != "validation" for run in runs):
         raise CifarTrackError("a run was chosen by the test images (selection=test); leave it out")
     labels: NDArray[np.int64] = tracking.load_arrays(runs[0].run_id, tracking.VALIDATION)["labels"]
     return labels
+
+
+def _images_of(run: FinishedRun) -> tuple[object, ...]:
+    """What tells the validation and the test images of a run from those of another."""
+    data = data_of(run)
+    counts = data.validation_per_class, data.test_per_class
+    return data.dataset, data.split_seed, *counts, run.tags.get(tag.VALIDATION_DIGEST)
 
 
 def _member(run: FinishedRun, labels: NDArray[np.int64]) -> Member:
