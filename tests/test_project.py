@@ -214,6 +214,7 @@ class TestReadme:
             "benchmarks.cluster",
             "benchmarks.checkpoints",
             "benchmarks.stopping",
+            "benchmarks.pretraining",
         }
         for module, options in commands:
             assert_benchmark_takes(module, shlex.split(options))
