@@ -6,12 +6,12 @@ from cifar_track.data.dataset import (
     Images,
     load_dataset,
     read_test_images,
-    stratified_indices,
 )
 from cifar_track.data.download import DataUnavailableError, ensure_cifar100
 from cifar_track.data.original import CIFAR100, Release, find_cifar100
 from cifar_track.data.procedural import generate_images, procedural_names
 from cifar_track.data.repeats import find_seen
+from cifar_track.data.split import stratified_indices
 
 __all__ = [
     "CIFAR100",

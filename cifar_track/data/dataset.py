@@ -21,7 +21,7 @@ from cifar_track.data.original import (
     read_images,
     read_names,
 )
-from cifar_track.seeds import Purpose, stream
+from cifar_track.data.split import split_indices, test_indices
 
 # The stand-in's test images are the same in every run; the others are split_seed's.
 PROCEDURAL_SEED = 0
@@ -127,42 +127,6 @@ def read_test_images(settings: Data, *, release: Release = CIFAR100) -> Images |
     return _read_test(settings, found, release=release)
 
 
-def stratified_indices(
-    labels: np.ndarray,
-    per_class: Sequence[int],
-    *,
-    seed: int,
-    purpose: Purpose = Purpose.SPLIT,
-) -> tuple[np.ndarray, ...]:
-    """Disjoint random subsets with the same number of images of every class.
-
-    A subset does not depend on the size of those after it, and a smaller last subset is part
-    of a larger one.
-
-    Args:
-        labels: (N,), the class of each image.
-        per_class: the images of each class in each subset.
-        seed: 0 or above; the same seed gives the same subsets.
-        purpose: what the subsets are for.
-
-    Returns:
-        For each subset, sorted indices into `labels`.
-
-    Raises:
-        ValueError: some class has too few images.
-    """
-    ends = np.cumsum(per_class)
-    chosen: list[list[np.ndarray]] = [[] for _ in per_class]
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        if len(members) < ends[-1]:
-            raise ValueError(f"class {label} has {len(members)} images, {ends[-1]} asked for")
-        members = stream(seed, purpose, int(label)).permutation(members)
-        for subset, end, count in zip(chosen, ends, per_class, strict=True):
-            subset.append(members[end - count : end])
-    return tuple(np.sort(np.concatenate(subset)) for subset in chosen)
-
-
 def _load_cifar100(settings: Data, folder: Path, *, release: Release) -> Dataset:
     rows, fine, coarse = read_images(folder, "train", release=release)
     names, superclass_names = read_names(folder, release=release)
@@ -172,7 +136,7 @@ def _load_cifar100(settings: Data, folder: Path, *, release: Release) -> Dataset
         superclass_of=_superclass_of(fine, coarse, classes=len(names), path=folder / "train"),
     )
     load_test = partial(_read_test, settings, folder, release=release)
-    validation_indices, train_indices = _split(fine, settings)
+    validation_indices, train_indices = split_indices(fine, settings)
 
     def take(indices: np.ndarray) -> Images:
         return Images(as_images(rows, indices), fine[indices])
@@ -252,7 +216,7 @@ def _dataset(
 
 def _read_test(settings: Data, folder: Path, *, release: Release) -> Images:
     rows, fine, _ = read_images(folder, "test", release=release)
-    indices = _test_indices(fine, settings)
+    indices = test_indices(fine, settings)
     return Images(as_images(rows, indices), fine[indices])
 
 
@@ -261,34 +225,6 @@ def _generate_test(settings: Data) -> Images:
         settings.test_per_class, seed=PROCEDURAL_SEED, part="test"
     )
     return Images(images, labels)
-
-
-def _split(labels: np.ndarray, settings: Data) -> tuple[np.ndarray, np.ndarray]:
-    # Validation first: the same images are chosen by however many are trained on.
-    per_class = (settings.validation_per_class, settings.train_per_class)
-    try:
-        validation, train = stratified_indices(labels, per_class, seed=settings.split_seed)
-    except ValueError as error:
-        raise CifarTrackError(
-            f"data.train_per_class={settings.train_per_class} and data.validation_per_class="
-            f"{settings.validation_per_class} are together more than the training set has: {error}"
-        ) from error
-    return validation, train
-
-
-def _test_indices(labels: np.ndarray, settings: Data) -> np.ndarray:
-    try:
-        (indices,) = stratified_indices(
-            labels,
-            (settings.test_per_class,),
-            seed=settings.split_seed,
-            purpose=Purpose.TEST_SUBSET,
-        )
-    except ValueError as error:
-        raise CifarTrackError(
-            f"data.test_per_class={settings.test_per_class} is more than the test set has: {error}"
-        ) from error
-    return indices
 
 
 def _superclass_of(
