@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import filelock
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
@@ -38,12 +35,9 @@ from cifar_track.registry.journal import (
     version_of_run,
     version_under,
 )
+from cifar_track.registry.lock import one_at_a_time
 from cifar_track.registry.proof import pass_gates
 from cifar_track.tracking import FinishedRun, tag
-from cifar_track.tracking.process import user_name
-
-# A promotion takes a minute; one in a fresh environment may take longer than others shall wait.
-PATIENCE_SECONDS = 600.0
 
 
 class RefusedError(CifarTrackError):
@@ -123,7 +117,7 @@ def promote(
     demands = demands or Demands()
     name = registered_name(dataset_name, name)
     client = mlflow.MlflowClient()
-    with _one_at_a_time(name):
+    with one_at_a_time(name):
         finish(name)
         champion = version_under(client, name, CHAMPION)
         runs = tracking.find_runs(dataset_name)
@@ -154,7 +148,7 @@ def roll_back(dataset_name: str, name: str | None = None) -> tuple[str, str]:
     """
     name = registered_name(dataset_name, name)
     client = mlflow.MlflowClient()
-    with _one_at_a_time(name):
+    with one_at_a_time(name):
         finish(name)
         champion = version_under(client, name, CHAMPION)
         before = champions_of(client, name)[:-1] if champion is not None else ()
@@ -282,23 +276,3 @@ def _tags(run: FinishedRun, metric: str, found: Sequence[Gate]) -> dict[str, str
         **{name: f"{run.metrics[name]:.6g}" for name in shown},
         **{f"{tag.GATE}{gate.name}": str(gate) for gate in found},
     }
-
-
-@contextmanager
-def _one_at_a_time(name: str) -> Iterator[None]:
-    """Hold off other promotions of this user to the same registered model, on this machine.
-
-    Those of other machines are told apart in the store: see `cifar_track.registry.journal`.
-    """
-    # Another user may not open this one's file.
-    whose = f"{user_name()} {tracking.open_store()} {name}"
-    digest = hashlib.sha256(whose.encode()).hexdigest()[:16]
-    lock = Path(tempfile.gettempdir()) / f"cifar_track-registry-{digest}.lock"
-    try:
-        with filelock.FileLock(lock, timeout=PATIENCE_SECONDS):
-            yield
-    except filelock.Timeout as error:
-        raise CifarTrackError(
-            f"another process of yours has been at work on the registered model {name} for "
-            f"{PATIENCE_SECONDS / 60:.0f} minutes; repeat this when it is done, or end it"
-        ) from error
