@@ -11,18 +11,14 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import os
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from scipy import stats
 
-from cifar_track.tuning.resources import worker_environment
+from benchmarks.recorded import add, measure_apart, read
 
 VARIANTS = ("recipe", "float32", "bfloat16")
 
@@ -39,8 +35,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.one:
         result = measure(given.one[0], seed=int(given.one[1]), epochs=given.epochs)
-        with given.output.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(result) + "\n")
+        add(result, given.output)
         return
     if not given.report:
         done = {(line["variant"], line["seed"], line["epochs"]) for line in read(given.output)}
@@ -48,14 +43,10 @@ def main() -> None:
             for variant in given.variants:
                 if (variant, seed, given.epochs) in done:
                     continue
-                subprocess.run(
-                    [
-                        *(sys.executable, "-m", "benchmarks.accuracy"),
-                        *("--output", given.output, "--epochs", str(given.epochs)),
-                        *("--one", variant, str(seed)),
-                    ],
-                    env={**os.environ, **worker_environment(threads=1, device=None)},
-                    check=True,
+                measure_apart(
+                    "benchmarks.accuracy",
+                    *("--output", given.output, "--epochs", str(given.epochs)),
+                    *("--one", variant, str(seed)),
                 )
     print(report([line for line in read(given.output) if line["epochs"] == given.epochs]))
 
@@ -115,13 +106,6 @@ def measure(variant: str, *, seed: int, epochs: int) -> dict[str, Any]:
         "cpu_seconds": time.process_time() - cpu,
         "wall_seconds": time.perf_counter() - wall,
     }
-
-
-def read(file: Path) -> list[dict[str, Any]]:
-    """The results that the file has."""
-    if not file.exists():
-        return []
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def report(results: list[dict[str, Any]]) -> str:

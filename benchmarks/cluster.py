@@ -131,9 +131,8 @@ def measure(room: str, trials: int, workers: int) -> Room:
         name, moment = line.split()
         at.setdefault(name, float(moment))  # of the search of short trials
     by_the_second = 0.0
-    if (
-        "sleep" in at
-    ):  # all trials have begun to by the first moment, and none has woken by the last
+    if "sleep" in at:
+        # All trials have begun to by the first moment, and none has woken by the last.
         first, last = at["sleep"] + WAIT_SECONDS / 4, at["sleep"] + WAIT_SECONDS
         by_the_second = (meter.at(last) - meter.at(first)) / (last - first)
     return Room(

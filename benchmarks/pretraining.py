@@ -13,11 +13,7 @@ on all test images of those 80 classes. What the file has already is not run aga
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -25,10 +21,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from benchmarks.accuracy import read
+from benchmarks.recorded import add, measure_apart, read
 from cifar_track.config import Experiment, load_experiment, override
 from cifar_track.data import Dataset, Images, load_dataset
-from cifar_track.tuning.resources import worker_environment
 
 STARTS = ("random", "pretrained")
 PRETRAINING_EPOCHS = 10
@@ -48,21 +43,16 @@ def main() -> None:
     if given.one:
         start, seed = given.one[0], int(given.one[1])
         line = pretrain(weights) if start == "body" else fine_tune(start, weights, seed=seed)
-        with given.output.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(line) + "\n")
+        add(line, given.output)
         return
     if not given.report:
         done = {(line["start"], line["seed"]) for line in read(given.output)}
         wanted = [("body", 0), *((start, seed) for seed in given.seeds for start in STARTS)]
         for start, seed in wanted:
             if (start, seed) not in done:
-                subprocess.run(
-                    [
-                        *(sys.executable, "-m", "benchmarks.pretraining"),
-                        *("--output", given.output, "--one", start, str(seed)),
-                    ],
-                    env={**os.environ, **worker_environment(threads=1, device=None)},
-                    check=True,
+                measure_apart(
+                    "benchmarks.pretraining",
+                    *("--output", given.output, "--one", start, str(seed)),
                 )
     print(report(read(given.output)))
 

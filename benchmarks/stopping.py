@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.recorded import add, read
 from cifar_track.config import Experiment, IntRange, Value, load_experiment, override
 from cifar_track.tuning.stopping import median_verdict
 
@@ -83,8 +83,7 @@ def record(seed: int, output: Path) -> None:
         )
         scores = [epoch["val_accuracy"] for epoch in fit.history]
         line = {"seed": seed, "number": number, "scores": scores, "seconds": seconds}
-        with output.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(line) + "\n")
+        add(line, output)
         del fit
         gc.collect()  # Keras's graphs are cycles
 
@@ -159,13 +158,6 @@ def report(lines: Sequence[Mapping[str, Any]]) -> str:
 def _number(line: Mapping[str, Any]) -> int:
     number: int = line["number"]
     return number
-
-
-def read(output: Path) -> list[dict[str, Any]]:
-    """The lines of a file, those of an earlier command too."""
-    if not output.exists():
-        return []
-    return [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
 
 
 if __name__ == "__main__":
