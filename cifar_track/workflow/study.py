@@ -32,7 +32,7 @@ QUICK: Mapping[str, Value] = {
 }
 # And what some have besides. The best trial's network is trained on, for as many epochs as it had,
 # so that it has seen no less than the others. Of ResNet50 the last layer alone is trained: an image
-# costs it ten times what it costs the others, and all of it would need hours to leave chance.
+# costs it ten times what it costs the others, and few of them leave all of it at chance.
 ITERATIONS: Mapping[str, Mapping[str, Value]] = {
     "baseline": {},
     "adam_bn": {},
