@@ -54,8 +54,12 @@ def require_state_directory() -> Path:
     return folder
 
 
-def require_output(folder: Path | None) -> None:
-    """Find out whether a folder that a person named, if any, takes files, before there are any.
+def require_output(folder: Path | None, *, way_on: str = "give another") -> None:
+    """Find out whether a folder, if any, takes files, before there are any.
+
+    Args:
+        folder: as a person named it.
+        way_on: what to do where it doesn't.
 
     Raises:
         CifarTrackError: it doesn't.
@@ -65,7 +69,7 @@ def require_output(folder: Path | None) -> None:
             require_writable(folder)
     except OSError as error:
         raise CifarTrackError(
-            f"the folder {folder} can't be written ({error.strerror or error}); give another"
+            f"the folder {folder} can't be written ({error.strerror or error}); {way_on}"
         ) from error
 
 

@@ -16,17 +16,19 @@ import sys
 import threading
 import time
 import types
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import mlflow
 import pytest
 
-from cifar_track import tracking
+from cifar_track import registry, tracking
 from cifar_track.config import CifarTrackError
 from cifar_track.tracking import reach, store
 from cifar_track.tracking.address import place, settled, sqlite_address, sqlite_path
 from cifar_track.tracking.schema import tables
+from cifar_track.workflow import study
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # What file systems allow and addresses take for something else.
@@ -98,6 +100,49 @@ def test_what_libraries_make_of_a_variable_is_one_line(elsewhere, monkeypatch):
     assert "s3cret" not in refusal(monkeypatch, "http://localhost:1")
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("localhost:5000", "MLFLOW_REGISTRY_URI=localhost:5000 is no address; write http://"),
+        ("file:///tmp/models", "MLFLOW_REGISTRY_URI=file:///tmp/models is a folder"),
+        ("sqlite:///no/such.db", "make it, or set MLFLOW_REGISTRY_URI to another place"),
+        ("http://me:secret@127.0.0.1:9", "Connection refused); start it, or set MLFLOW_REGISTRY_URI"),
+        ("postgresql+psycopg2://me:secret@127.0.0.1:9/x", "can't be reached"),
+    ],
+)
+def test_a_registry_that_is_none_is_told_before_it_is_wanted(
+    sqlite_store, monkeypatch, given, told
+):
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", given)
+    for wants_it in (
+        lambda: study.run_study(dataset="procedural"),
+        lambda: registry.promote("procedural", load_test=pytest.fail),
+        lambda: registry.roll_back("procedural"),
+        lambda: registry.champion_run_id("x"),
+        registry.finish_promotions,
+    ):
+        with pytest.raises(CifarTrackError) as caught:
+            wants_it()
+        assert told in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert "secret" not in str(caught.value)
+        assert "MLFLOW_TRACKING_URI" not in str(caught.value)
+    assert not mlflow.search_experiments(filter_string="name != 'Default'")
+
+
+def test_a_registry_elsewhere_is_made_and_used(sqlite_store, schema, tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "sqlite:///a/models.db")
+    monkeypatch.setattr("cifar_track.tracking.schema._make_sqlite", partial(shutil.copy, schema))
+    assert tracking.open_registry() == f"sqlite:///{tmp_path}/a/models.db"
+    mlflow.MlflowClient().create_registered_model("there")
+    with contextlib.closing(sqlite3.connect("a/models.db")) as connection:
+        assert connection.execute("SELECT name FROM registered_models").fetchall() == [("there",)]
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", " ")
+    assert tracking.open_registry() == f"sqlite:///{sqlite_store}"
+    assert not mlflow.MlflowClient().search_registered_models()
+
+
 def test_a_store_of_a_newer_mlflow_is_told(sqlite_store, monkeypatch):
     with contextlib.closing(sqlite3.connect(sqlite_store)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
@@ -150,9 +195,10 @@ def test_a_server_is_asked_with_the_name_and_password_of_its_address():
     with ThreadingHTTPServer(("127.0.0.1", 0), Guarded) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            reach.require_reachable(f"http://me:secret@127.0.0.1:{server.server_port}")
+            address = f"127.0.0.1:{server.server_port}"
+            reach.require_reachable(f"http://me:secret@{address}", setting=store.STORE)
             with pytest.raises(CifarTrackError, match="answers 403") as caught:
-                reach.require_reachable(f"http://me:wr0ng@127.0.0.1:{server.server_port}")
+                reach.require_reachable(f"http://me:wr0ng@{address}", setting=store.STORE)
         finally:
             server.shutdown()
     assert "wr0ng" not in str(caught.value)

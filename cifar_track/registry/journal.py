@@ -15,6 +15,7 @@ import mlflow
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from cifar_track import tracking
 from cifar_track.config import CifarTrackError
 from cifar_track.tracking import tag
 from cifar_track.tracking.process import identity_tags, is_alive, is_on_this_host
@@ -90,7 +91,12 @@ def finish(name: str) -> str | None:
 
 
 def finish_promotions() -> list[str]:
-    """Finish every change that was cut short, in all registered models; a line about each."""
+    """Finish every change that was cut short, in all registered models; a line about each.
+
+    Raises:
+        CifarTrackError: the registry can't be reached.
+    """
+    tracking.open_registry()
     client = mlflow.MlflowClient()
     lines = []
     token: str | None = None
@@ -126,8 +132,9 @@ def champion_run_id(name: str) -> str:
     """The run whose model is the champion.
 
     Raises:
-        CifarTrackError: there is none.
+        CifarTrackError: there is none, or the registry can't be reached.
     """
+    tracking.open_registry()
     version = version_under(mlflow.MlflowClient(), name, CHAMPION)
     if version is None or tag.RUN_ID not in version.tags:
         raise CifarTrackError(f"there is no champion of {name}; make one: mlflow run . -e register")

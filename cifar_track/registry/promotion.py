@@ -116,6 +116,7 @@ def promote(
     """
     demands = demands or Demands()
     name = registered_name(dataset_name, name)
+    tracking.open_registry()
     client = mlflow.MlflowClient()
     with one_at_a_time(name):
         finish(name)
@@ -147,6 +148,7 @@ def roll_back(dataset_name: str, name: str | None = None) -> tuple[str, str]:
         CifarTrackError: there was none before.
     """
     name = registered_name(dataset_name, name)
+    tracking.open_registry()
     client = mlflow.MlflowClient()
     with one_at_a_time(name):
         finish(name)

@@ -40,6 +40,7 @@ from cifar_track.tracking.start import start_run
 from cifar_track.tracking.store import (
     compare_url,
     open_other_store,
+    open_registry,
     run_url,
     ui_address,
     ui_command,
@@ -106,6 +107,7 @@ __all__ = [
     "move_runs",
     "newest_alike",
     "open_other_store",
+    "open_registry",
     "open_store",
     "patience",
     "place",

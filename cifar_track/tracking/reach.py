@@ -20,19 +20,23 @@ PROBE_SECONDS = 3.0
 SQLITE_BEGINNING = b"SQLite format 3\0"
 
 
-def require_reachable(uri: str) -> None:
+def require_reachable(uri: str, *, setting: str) -> None:
     """Look whether a store is there, before MLflow tries for minutes.
+
+    Args:
+        uri: its address.
+        setting: where a person gave it, for a refusal.
 
     Raises:
         CifarTrackError: it is not, or this user may not use it.
     """
     path = sqlite_path(uri)
     if path is not None:
-        _require_file(path)
+        _require_file(path, setting)
     elif is_server(uri):
-        _require_server(uri)
+        _require_server(uri, setting)
     elif urlsplit(uri).scheme.partition("+")[0] in DATABASE_PORTS:
-        _require_database(uri)
+        _require_database(uri, setting)
 
 
 def first_line(error: BaseException) -> str:
@@ -41,7 +45,7 @@ def first_line(error: BaseException) -> str:
     return shown(text.splitlines()[0]) if text else type(error).__name__
 
 
-def _require_file(path: Path) -> None:
+def _require_file(path: Path, setting: str) -> None:
     path = path.resolve()  # the journal lies beside what a link leads to
     folder = path.parent
     if path.is_dir():
@@ -51,14 +55,14 @@ def _require_file(path: Path) -> None:
     if not folder.is_dir():
         raise CifarTrackError(
             f"the tracking store {path} can't be made: there is no folder {folder}; make it, or "
-            "set MLFLOW_TRACKING_URI to another place"
+            f"set {setting} to another place"
         )
     # SQLite writes a journal beside the file.
     for place in [folder, path] if os.path.lexists(path) else [folder]:
         if not os.access(place, os.R_OK | os.W_OK):
             raise CifarTrackError(
                 f"the tracking store {path} can't be written to: this user may not write {place}; "
-                "allow it, or set MLFLOW_TRACKING_URI to another place"
+                "allow it, or set {setting} to another place"
             )
     if path.exists() and path.stat().st_size:
         with path.open("rb") as file:
@@ -66,7 +70,7 @@ def _require_file(path: Path) -> None:
                 raise CifarTrackError(f"the tracking store {path} is no SQLite file")
 
 
-def _require_server(uri: str) -> None:
+def _require_server(uri: str, setting: str) -> None:
     # By MLflow's own way, which knows of names, passwords, tokens, certificates and proxies.
     try:
         answer = http_request(  # type: ignore[no-untyped-call]
@@ -80,7 +84,7 @@ def _require_server(uri: str) -> None:
     except MlflowException as error:
         raise CifarTrackError(
             f"the tracking server {shown(uri)} can't be reached ({_reason(error)}); "
-            "start it, or set MLFLOW_TRACKING_URI to another"
+            f"start it, or set {setting} to another"
         ) from error
     if answer.status_code == 403:
         raise CifarTrackError(
@@ -97,7 +101,7 @@ def _reason(error: BaseException) -> str:
     return first_line(error).rpartition(">: ")[2]
 
 
-def _require_database(uri: str) -> None:
+def _require_database(uri: str, setting: str) -> None:
     import sqlalchemy
 
     parts = urlsplit(uri)
@@ -116,5 +120,5 @@ def _require_database(uri: str) -> None:
     except (OSError, sqlalchemy.exc.SQLAlchemyError) as error:
         raise CifarTrackError(
             f"the tracking database {shown(uri)} can't be reached ({first_line(error)}); "
-            "start it, or set MLFLOW_TRACKING_URI to another"
+            f"start it, or set {setting} to another"
         ) from error

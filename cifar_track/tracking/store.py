@@ -30,6 +30,7 @@ from cifar_track.tracking.address import (
 from cifar_track.tracking.reach import first_line, require_reachable
 
 UI_PORT = 5000
+STORE, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
 # A file for each change of a database's tables that this MLflow knows.
 MIGRATIONS = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
 NOT_LOGGED_IN = "UNAUTHENTICATED"
@@ -43,6 +44,7 @@ __all__ = [
     "find_experiment_id",
     "first_line",
     "open_other_store",
+    "open_registry",
     "open_store",
     "run_url",
     "short_patience",
@@ -67,12 +69,32 @@ def open_store() -> str:
     Raises:
         CifarTrackError: the store can't be reached, refuses, or is of another MLflow's making.
     """
-    given = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
+    given = os.environ.get(STORE, "").strip()
     uri = settled(given or f"sqlite:///{DEFAULT_DATABASE}")
     mlflow.set_tracking_uri(uri)
-    os.environ["MLFLOW_TRACKING_URI"] = uri
-    _require_open(uri)
+    os.environ[STORE] = uri
+    _require_open(uri, setting=STORE)
     return uri
+
+
+def open_registry() -> str:
+    """Make sure that the registry of models answers, and return its address.
+
+    It is the store's own, unless `MLFLOW_REGISTRY_URI` names another's, which then is settled as
+    `open_store` settles the store's.
+
+    Raises:
+        CifarTrackError: as `open_store`.
+    """
+    uri = open_store()
+    given = os.environ.get(REGISTRY, "").strip()
+    if not given:
+        os.environ.pop(REGISTRY, None)  # MLflow takes a blank for an address
+        return uri
+    registry = settled(given, setting=REGISTRY)
+    os.environ[REGISTRY] = registry
+    _require_open(registry, setting=REGISTRY)
+    return registry
 
 
 def open_other_store(given: str, *, setting: str, fresh: bool) -> str:
@@ -92,17 +114,20 @@ def open_other_store(given: str, *, setting: str, fresh: bool) -> str:
     path = sqlite_path(uri)
     if path is not None and not fresh and not path.exists():
         raise CifarTrackError(f"there is no tracking store {path}; name the file of one")
-    _require_open(uri)
+    _require_open(uri, setting=setting)
     return uri
 
 
-def _require_open(uri: str) -> None:
+def _require_open(uri: str, *, setting: str) -> None:
     if uri in _opened:
         return
     try:
-        require_reachable(uri)
+        require_reachable(uri, setting=setting)
         with schema.tables(uri), short_patience():
-            mlflow.MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+            if setting == REGISTRY:  # a server may keep a registry and no runs
+                mlflow.MlflowClient(registry_uri=uri).search_registered_models(max_results=1)
+            else:
+                mlflow.MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
     except CifarTrackError:
         raise
     except Exception as error:
@@ -116,7 +141,7 @@ def _require_open(uri: str) -> None:
         if made_by and not any(MIGRATIONS.glob(f"{made_by[1]}_*.py")):
             raise CifarTrackError(
                 f"the tracking store {shown(uri)} was made by a newer MLflow than this one, "
-                f"{mlflow.__version__}; use that one, or set MLFLOW_TRACKING_URI to another store"
+                f"{mlflow.__version__}; use that one, or set {setting} to another store"
             ) from error
         raise CifarTrackError(
             f"the tracking store {shown(uri)} refuses: {first_line(error)}"

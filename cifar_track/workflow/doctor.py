@@ -33,12 +33,12 @@ def mend_runs(*, dry_run: bool = False, older_than: float | None = None) -> None
         tell(
             f"model {model_id}: its upload was cut short; {'would be' if dry_run else 'now'} FAILED"
         )
+    tell(f"{len(found)} abandoned, {len(mended)} mended")
     if not dry_run:
         from cifar_track import registry
 
         for line in registry.finish_promotions():
             tell(line)
-    tell(f"{len(found)} abandoned, {len(mended)} mended")
 
 
 def _send(*, dry_run: bool) -> None:

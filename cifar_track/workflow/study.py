@@ -72,7 +72,11 @@ def run_study(*, dataset: str = "auto", data_dir: Path | None = None, seed: int 
     Raises:
         CifarTrackError: as `run_experiment`, `compare_runs` and `register_best`.
     """
-    folders.require_output(REPORT_DIRECTORY)
+    folders.require_output(
+        Path.cwd() / REPORT_DIRECTORY,
+        way_on="allow it, remove what stands in its place, or call this in another folder",
+    )
+    tracking.open_registry()  # wanted when all is trained
     chosen = _choose_dataset(dataset, data_dir)
     tell(_limits())
     run_ids = []
