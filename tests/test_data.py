@@ -689,12 +689,18 @@ def test_too_many_images_name_the_setting(lookalike, setting, count):
         lookalike.load(replace(SMALL, **{setting: count}), directory=lookalike.folder)
 
 
-def test_more_images_than_memory_holds_name_the_setting():
-    with pytest.raises(CifarTrackError, match=r"data\.train_per_class=2000000000 .* memory"):
-        load_dataset(Data(dataset="procedural", train_per_class=2_000_000_000))
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_more_images_than_memory_holds_name_the_setting(part):
+    few = {f"{name}_per_class": 1 for name in ("train", "validation", "test")}
+    many = {**few, f"{part}_per_class": 2_000_000_000}
+    with pytest.raises(CifarTrackError, match=rf"data\.{part}_per_class=2000000000.* memory"):
+        load_dataset(Data(dataset="procedural", **many))
 
 
 def test_too_many_test_images_name_the_setting(lookalike):
+    known = replace(lookalike.release, test_per_class=3)
+    with pytest.raises(CifarTrackError, match=r"data\.test_per_class=4 .*, 3 images of each"):
+        load_dataset(replace(SMALL, test_per_class=4), release=known, directory=lookalike.folder)
     data = lookalike.load(replace(SMALL, test_per_class=4), directory=lookalike.folder)
     with pytest.raises(CifarTrackError, match=r"data\.test_per_class=4 .*3 images, 4 asked for"):
         data.load_test()

@@ -66,6 +66,19 @@ def start(**settings):
     return tracking.start_run(dataset_name="cifar100", name="kept", kind="study", **settings)
 
 
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "abc", "1e999"])
+def test_a_patience_that_is_none_is_one_line_before_a_run_is_opened(
+    sqlite_store, monkeypatch, text
+):
+    monkeypatch.setenv("CIFAR_TRACK_PATIENCE", text)
+    with (
+        pytest.raises(CifarTrackError, match=f"CIFAR_TRACK_PATIENCE={text} is no number of sec"),
+        start(),
+    ):
+        pass
+    assert not mlflow.search_runs(search_all_experiments=True, output_format="list")
+
+
 def write_model(folder):
     """The least that MLflow takes for a model: it is not loaded here."""
     folder.mkdir(parents=True)

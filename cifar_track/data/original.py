@@ -27,11 +27,15 @@ FILES = ("train", "test", "meta")
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """Published files and their md5 hashes, by which they are known to be the originals."""
+    """Published files and their md5 hashes, by which they are known to be the originals.
+
+    `test_per_class` is what the file of test images is known to hold without being read.
+    """
 
     url: str
     archive_md5: str
     file_md5: Mapping[str, str]
+    test_per_class: int = 100
 
 
 CIFAR100 = Release(

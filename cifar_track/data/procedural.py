@@ -94,8 +94,8 @@ def generate_images(
         uint8 (100 * per_class, 32, 32, 3) and int64 labels, the classes taking turns.
     """
     patterns, hues = tuple(_PATTERNS.values()), tuple(COLOURS.values())
-    classes = len(patterns) * len(hues)
-    images = np.empty((per_class, classes, SIDE, SIDE, 3), dtype=np.uint8)
+    images = empty_images(per_class)
+    classes = images.shape[1]
     for label in range(classes):
         shape, colour = divmod(label, len(hues))
         # Two streams, each read image by image, so that an image does not depend on `per_class`.
@@ -112,6 +112,16 @@ def generate_images(
             )
     labels = np.tile(np.arange(classes, dtype=np.int64), per_class)
     return images.reshape(-1, SIDE, SIDE, 3), labels
+
+
+def empty_images(per_class: int) -> NDArray[np.uint8]:
+    """The place that images take: uint8 (per_class, 100, 32, 32, 3), not drawn yet.
+
+    Raises:
+        MemoryError: there is no such place.
+    """
+    classes = len(_PATTERNS) * len(COLOURS)
+    return np.empty((per_class, classes, SIDE, SIDE, 3), dtype=np.uint8)
 
 
 def _draw(

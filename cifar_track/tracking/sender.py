@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 import threading
@@ -15,6 +16,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from cifar_track import interrupts
+from cifar_track.config import CifarTrackError
 from cifar_track.tracking.delivery import Delivery
 from cifar_track.tracking.outbox import Operation, Outbox
 from cifar_track.tracking.reach import first_line
@@ -225,8 +227,18 @@ def is_refusal(error: Exception) -> bool:
 
 
 def patience() -> float:
-    """Seconds that the end of a run waits for a store that takes nothing."""
+    """Seconds that the end of a run waits for a store that takes nothing.
+
+    Raises:
+        CifarTrackError: what the person asked for is no such number.
+    """
+    text = os.environ.get(PATIENCE, "").strip() or str(PATIENCE_SECONDS)
     try:
-        return float(os.environ[PATIENCE])
-    except (KeyError, ValueError):
-        return PATIENCE_SECONDS
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise CifarTrackError(
+            f"{PATIENCE}={text} is no number of seconds; expected 0 or more, such as 120"
+        )
+    return seconds

@@ -15,6 +15,7 @@ from cifar_track.tracking.machine import MachineWatch
 from cifar_track.tracking.opening import innermost, open_run
 from cifar_track.tracking.process import git_tags, identity_tags, machine_tags
 from cifar_track.tracking.runs import Run
+from cifar_track.tracking.sender import patience
 
 KINDS = ("iteration", "study", "ablation", "comparison")
 
@@ -50,10 +51,11 @@ def start_run(
 
     Raises:
         CifarTrackError: the store can't be reached, the run is not there, or another process has
-            it, which is named.
+            it, which is named; or `CIFAR_TRACK_PATIENCE` is no number of seconds.
     """
     if kind not in KINDS:
         raise ValueError(f"kind {kind!r}; expected one of {', '.join(KINDS)}")
+    patience()  # wanted at the end
     store.open_store()
     experiment_id = store.ensure_experiment_id(dataset_name)
     claim = None if resume_run_id is None else claim_run(resume_run_id)
