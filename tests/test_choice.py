@@ -76,6 +76,23 @@ class TestResolving:
         with pytest.raises(CifarTrackError, match="no run is called"):
             tracking.resolve_run(odd)
 
+    def test_a_name_may_hold_the_commas_that_part_others(self, add):
+        ids = {name: add(name) for name in ("a", "lr 0.1, wide, seed 0", "b,c", "c")}
+        a, wide, bc, c = ids.values()
+        for text, expected in (
+            ("lr 0.1, wide, seed 0", [wide]),
+            (f"a,lr 0.1, wide, seed 0, {c[:8]}", [a, wide, c]),
+            ("b,c", [bc]),
+            ("b,c,c", [bc, c]),
+            (f" {bc},a ,", [bc, a]),
+            (",a,,c,", [a, c]),
+        ):
+            runs = tracking.resolve_runs([text])
+            assert [run.info.run_id for run in runs] == expected, text
+        assert compare.choose_runs(["a, b,c"]).run_ids == (a, bc)
+        with pytest.raises(CifarTrackError, match="no run is called 'b'"):
+            tracking.resolve_runs(["a, b, d"])
+
     def test_a_filter_of_mlflows_names_finished_iterations(self, add):
         run_id, failed = add("a", accuracy=0.5), add("b", status="FAILED", accuracy=0.5)
         add("c", accuracy=0.3)

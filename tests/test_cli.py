@@ -68,10 +68,10 @@ def refusal(capsys, workflow, *arguments):
 class TestVerbs:
     def test_main(self, workflow):
         assert cli.run(["main"]) == 0
-        assert cli.run(["main", "--dataset", "procedural", "--data_dir", "d", "--seed", "7"]) == 0
+        assert cli.run(["main", "--dataset", "cifar100", "--data_dir", "d", "--seed", "7"]) == 0
         assert workflow.asked == [
             ("run_study", (), {"dataset": "auto", "data_dir": None, "seed": 0}),
-            ("run_study", (), {"dataset": "procedural", "data_dir": Path("d"), "seed": 7}),
+            ("run_study", (), {"dataset": "cifar100", "data_dir": Path("d"), "seed": 7}),
         ]
 
     def test_train(self, workflow):
@@ -85,7 +85,10 @@ class TestVerbs:
         assert cli.run(["train", "--experiment", "baseline", "--seeds", "5", "--epochs", "2"]) == 0
         [(verb, given, named)] = workflow.asked
         assert (verb, given) == ("run_seeds", ("baseline", {"training.epochs": "2"}))
-        assert named["seeds"] == 5
+        assert (named["seeds"], named["resume"]) == (5, "auto")
+        others = "--seeds 2 --workers 2 --resume never"
+        assert cli.run(["train", "--experiment", "baseline", *others.split()]) == 0
+        assert workflow.asked[1][2] | {"workers": 2, "resume": "never"} == workflow.asked[1][2]
         assert cli.run(["train", "--experiment", "baseline", "--seeds", "1"]) == 2
 
     def test_train_with_everything(self, workflow):
@@ -130,12 +133,12 @@ class TestVerbs:
             "model.image_size": "64",
         }
 
-    @pytest.mark.parametrize("runs", ["a1,b2", "a1, b2", ",a1,,b2,"])
-    def test_compare(self, workflow, runs):
-        assert cli.run(["compare", "--runs", runs, "--output", "there"]) == 0
-        defaults = {"dataset": None, "filter_string": "", "allow": ()}
+    def test_compare(self, workflow):
+        arguments = ["--runs", "a1, b2", "--output", "there", "--allow", "trials, deleted"]
+        assert cli.run(["compare", *arguments]) == 0
+        defaults = {"dataset": None, "filter_string": "", "allow": ("trials", "deleted")}
         expected = {**defaults, "output": Path("there")}
-        assert workflow.asked == [("compare_runs", (("a1", "b2"),), expected)]
+        assert workflow.asked == [("compare_runs", (("a1, b2",),), expected)]
 
     def test_compare_the_newest(self, workflow):
         assert cli.run(["compare", "--dataset", "procedural"]) == 0
@@ -144,13 +147,12 @@ class TestVerbs:
 
     def test_register(self, workflow):
         assert cli.run(["register"]) == 0
-        others = "--name mine --data_dir d --metric best_val_loss --gate better --margin 0.02"
+        others = "--name mine --data_dir d --metric best_val_loss --gate not_worse --margin 0.02"
         limits = "--never_predicted 3 --max_megabytes 9 --max_milliseconds 7"
         fresh = "--fresh_environment true"
         assert cli.run(["register", "--run", "a1", *f"{others} {limits} {fresh}".split()]) == 0
         plain = {"dataset": "cifar100", "name": None, "data_dir": None}
         strict = config.Demands(
-            gate="better",
             margin=0.02,
             never_predicted=3,
             max_megabytes=9.0,
@@ -176,7 +178,7 @@ class TestVerbs:
         assert cli.run(["ensemble", "--runs", "a1, my run", "--seed", "3", "--data_dir", "d"]) == 0
         assert cli.run(["ensemble", "--filter", "params.seed = '1'", "--search", "b2"]) == 0
         plain = {
-            "dataset": "cifar100",
+            "dataset": None,
             "data_dir": None,
             "seed": 0,
             "filter_string": "",
@@ -185,7 +187,7 @@ class TestVerbs:
         named = {**plain, "data_dir": Path("d"), "seed": 3}
         assert workflow.asked == [
             ("blend_runs", ((),), plain),
-            ("blend_runs", (("a1", "my run"),), named),
+            ("blend_runs", (("a1, my run",),), named),
             ("blend_runs", ((),), {**plain, "filter_string": "params.seed = '1'", "search": "b2"}),
         ]
 
@@ -210,7 +212,7 @@ class TestVerbs:
     def test_export(self, workflow):
         assert cli.run(["export"]) == 0
         assert cli.run(["export", "--run", "a1", "--formats", "onnx,keras", "--output", "o"]) == 0
-        plain = {"dataset": "cifar100", "name": None, "output": None, "data_dir": None}
+        plain = {"dataset": None, "name": None, "output": None, "data_dir": None}
         named = {**plain, "output": Path("o")}
         assert workflow.asked == [
             ("export_model", (None,), {**plain, "formats": ()}),
@@ -304,6 +306,26 @@ class TestMistakes:
             (
                 "train --experiment baseline --trials 3",
                 "--trials is not for 'baseline': it has no search.trials",
+            ),
+            (
+                "train --experiment baseline --workers 2",
+                "--workers is for the trials of a search, or for --seeds; 'baseline' is one fit",
+            ),
+            (
+                "train --experiment tune --tuner hyperband --trials 3",
+                "--trials is not for hyperband, whose brackets make their own number; leave it out",
+            ),
+            (
+                "compare --allow trials",
+                "--allow is for runs that --runs or --filter names; without these, all are alike",
+            ),
+            (
+                "register --rollback true --gate better",
+                "--rollback looks at nothing of a model; leave --gate out",
+            ),
+            (
+                "register --gate better --margin 0.01",
+                "--margin is for --gate not_worse; leave it out",
             ),
             (
                 "train --experiment tune --epochs 2 --set training.epochs=3",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cifar_track.config import Data
+from cifar_track.config import CifarTrackError, Data
 from cifar_track.data import Dataset, generate_images, load_dataset, procedural_names
+from cifar_track.workflow import study
 
 
 @pytest.fixture(scope="module")
@@ -17,6 +18,13 @@ def few() -> tuple[np.ndarray, np.ndarray]:
 def load(**settings: object) -> Dataset:
     small = {"train_per_class": 3, "validation_per_class": 2, "test_per_class": 2}
     return load_dataset(Data(dataset="procedural", **{**small, **settings}))
+
+
+def test_a_folder_to_read_it_from_is_refused(tmp_path):
+    with pytest.raises(CifarTrackError, match="are drawn, not read from"):
+        load_dataset(Data(dataset="procedural"), directory=tmp_path)
+    with pytest.raises(CifarTrackError, match="are drawn, not read from"):
+        study._choose_dataset("procedural", tmp_path)
 
 
 def test_names_say_what_the_images_are():

@@ -106,7 +106,10 @@ def test_what_libraries_make_of_a_variable_is_one_line(elsewhere, monkeypatch):
         ("localhost:5000", "MLFLOW_REGISTRY_URI=localhost:5000 is no address; write http://"),
         ("file:///tmp/models", "MLFLOW_REGISTRY_URI=file:///tmp/models is a folder"),
         ("sqlite:///no/such.db", "make it, or set MLFLOW_REGISTRY_URI to another place"),
-        ("http://me:secret@127.0.0.1:9", "Connection refused); start it, or set MLFLOW_REGISTRY_URI"),
+        (
+            "http://me:secret@127.0.0.1:9",
+            "Connection refused); start it, or set MLFLOW_REGISTRY_URI",
+        ),
         ("postgresql+psycopg2://me:secret@127.0.0.1:9/x", "can't be reached"),
     ],
 )

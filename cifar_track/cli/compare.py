@@ -6,8 +6,15 @@ from pathlib import Path
 
 import click
 
-from cifar_track import config
-from cifar_track.cli.options import FILTER, QUIET, ExpandedPath, words
+from cifar_track.cli.options import (
+    DATASET_OF_RUNS,
+    FILTER,
+    QUIET,
+    ExpandedPath,
+    references,
+    words,
+)
+from cifar_track.config import CifarTrackError
 
 
 @click.command("compare")
@@ -15,8 +22,8 @@ from cifar_track.cli.options import FILTER, QUIET, ExpandedPath, words
     "--runs",
     metavar="RUN,RUN,...",
     default="",
-    help="Ids, beginnings of ids or names of runs.  [default: of each iteration the newest "
-    "finished run on the same training and test images as the newest of all]",
+    help="Ids, beginnings of ids or names of runs, which may hold commas.  [default: of each "
+    "iteration the newest finished run on the same training and test images as the newest of all]",
 )
 @FILTER
 @click.option(
@@ -26,11 +33,7 @@ from cifar_track.cli.options import FILTER, QUIET, ExpandedPath, words
     help="Show, marked, what can't be compared: different_tests, other_protocol, unfinished, "
     "deleted, trials.",
 )
-@click.option(
-    "--dataset",
-    type=click.Choice(tuple(config.DATASETS)),
-    help="Whose runs.  [default: those of the runs named, otherwise cifar100]",
-)
+@DATASET_OF_RUNS
 @click.option(
     "--output",
     type=ExpandedPath(file_okay=False),
@@ -48,10 +51,15 @@ def compare(
       python -m cifar_track compare --runs 5f0c1e,"my named run" --output comparison
       mlflow run . -e compare -P filter="params.optimizer.name = 'sgd'"
     """
+    named = references(runs)
+    if allow and not named and not filter_string:
+        raise CifarTrackError(
+            "--allow is for runs that --runs or --filter names; without these, all are alike"
+        )
     from cifar_track import workflow
 
     workflow.compare_runs(
-        words(runs),
+        named,
         dataset=dataset,
         filter_string=filter_string,
         allow=words(allow),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cifar_track.cli.options import DATA_DIRECTORY, DATASET, FILTER, QUIET, words
+from cifar_track.cli.options import DATA_DIRECTORY, DATASET_OF_RUNS, FILTER, QUIET, references
 
 
 @click.command("ensemble")
@@ -19,7 +19,7 @@ from cifar_track.cli.options import DATA_DIRECTORY, DATASET, FILTER, QUIET, word
 )
 @FILTER
 @click.option("--search", metavar="RUN", help="Also the trials that a search kept by keep=.")
-@DATASET
+@DATASET_OF_RUNS
 @DATA_DIRECTORY
 @click.option(
     "--seed",
@@ -34,7 +34,7 @@ def ensemble(
     runs: str,
     filter_string: str,
     search: str | None,
-    dataset: str,
+    dataset: str | None,
     data_dir: Path | None,
     seed: int,
 ) -> None:
@@ -52,7 +52,7 @@ def ensemble(
     from cifar_track import workflow
 
     workflow.blend_runs(
-        words(runs),
+        references(runs),
         filter_string=filter_string,
         search=search,
         dataset=dataset,

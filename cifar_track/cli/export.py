@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cifar_track.cli.options import DATA_DIRECTORY, DATASET, QUIET, ExpandedPath
+from cifar_track.cli.options import DATA_DIRECTORY, DATASET_OF_RUNS, QUIET, ExpandedPath
 from cifar_track.config import CifarTrackError, registered_name
 
 
@@ -17,7 +17,7 @@ from cifar_track.config import CifarTrackError, registered_name
     metavar="RUN",
     help="Id, beginning of the id or name of a run.  [default: the champion's]",
 )
-@DATASET
+@DATASET_OF_RUNS
 @click.option("--name", metavar="TEXT", help="The registered model.  [default: the data set's own]")
 @click.option(
     "--formats",
@@ -35,7 +35,7 @@ from cifar_track.config import CifarTrackError, registered_name
 def export(
     *,
     run_id: str | None,
-    dataset: str,
+    dataset: str | None,
     name: str | None,
     formats: str,
     output: Path | None,
@@ -53,7 +53,8 @@ def export(
     """
     if run_id and name:
         raise CifarTrackError("--run and --name exclude each other; give one of them")
-    registered_name(dataset, name)  # a mistake in it is told before seconds of imports
+    # A mistake in it is told before seconds of imports.
+    registered_name(dataset or "cifar100", name)
     from cifar_track import workflow
 
     workflow.export_model(

@@ -32,6 +32,12 @@ DATASET = click.option(
     show_default=True,
     help="Whose runs: those of the real images and of the stand-in never mix.",
 )
+# Of verbs that take runs by name, which says whose they are.
+DATASET_OF_RUNS = click.option(
+    "--dataset",
+    type=click.Choice(tuple(config.DATASETS)),
+    help="Whose runs.  [default: those of the runs named, otherwise cifar100]",
+)
 DATA_DIRECTORY = click.option(
     "--data_dir",
     type=ExpandedPath(),
@@ -73,6 +79,17 @@ QUIET = click.option(
 )
 
 
+def given(name: str) -> bool:
+    """Whether the person gave this option of the verb that runs, be it as its default is."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is not click.core.ParameterSource.DEFAULT
+
+
+def references(text: str) -> tuple[str, ...]:
+    """The runs that a text names, as `tracking.resolve_runs` takes them: names may hold commas."""
+    return (text,) if text.strip(", ") else ()
+
+
 def words(text: str) -> tuple[str, ...]:
-    """What commas part; a run's name may hold spaces."""
+    """What commas part."""
     return tuple(word for part in text.split(",") if (word := part.strip()))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cifar_track.cli.options import DATA_DIRECTORY, DATASET, QUIET
+from cifar_track.cli.options import DATA_DIRECTORY, DATASET, QUIET, given
 from cifar_track.config import (
     DEFAULT_METRIC,
     GATES,
@@ -116,6 +116,11 @@ def register(
         raise CifarTrackError("--run is empty; name a run, or leave the option out for the best")
     if rollback and run_id:
         raise CifarTrackError("--rollback and --run exclude each other; give one of them")
+    asks = next((name for name in ("data_dir", "metric", *demands) if given(name)), None)
+    if rollback and asks:
+        raise CifarTrackError(f"--rollback looks at nothing of a model; leave --{asks} out")
+    if given("margin") and demands["gate"] != "not_worse":
+        raise CifarTrackError("--margin is for --gate not_worse; leave it out")
     registered_name(dataset, name)  # a mistake in these is told before seconds of imports
     require_chooses(metric)
     asked = Demands(**demands)  # type: ignore[arg-type]

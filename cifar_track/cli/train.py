@@ -99,7 +99,15 @@ def train(
     page = config.load_experiment(experiment)
     overrides = _overrides(page, settings=settings, shortcuts=shortcuts)
     # A mistake is told now, before seconds of imports and before anything is logged.
-    config.override(page, overrides)
+    page = config.override(page, overrides)
+    if page.search is not None and page.search.tuner == "hyperband" and shortcuts["trials"]:
+        raise CifarTrackError(
+            "--trials is not for hyperband, whose brackets make their own number; leave it out"
+        )
+    if workers is not None and seeds is None and page.search is None:
+        raise CifarTrackError(
+            f"--workers is for the trials of a search, or for --seeds; {experiment!r} is one fit"
+        )
     asked = asked_cluster(cluster, cpus=cpus, gpus=gpus)
     if asked is not None:
         config.require_search(page)
@@ -115,6 +123,7 @@ def train(
             data_dir=data_dir,
             workers=workers,
             run_name=run_name,
+            resume=resume,
         )
         return
     workflow.run_experiment(

@@ -103,9 +103,15 @@ def load_dataset(
 
     Raises:
         DataUnavailableError: CIFAR-100 is not at hand and cannot be fetched.
-        CifarTrackError: a file is damaged, or more images a class are asked for than there are.
+        CifarTrackError: a file is damaged, more images a class are asked for than there are, or
+            a directory is given for images that are drawn.
     """
     if settings.dataset == "procedural":
+        if directory is not None:
+            raise CifarTrackError(
+                f"the stand-in's images are drawn, not read from {directory}; leave --data_dir "
+                "out, or ask for --dataset cifar100"
+            )
         return _load_procedural(settings)
     folder = ensure_cifar100(
         directory, allow_download=allow_download, on_progress=on_progress, release=release
@@ -128,6 +134,11 @@ def read_test_images(settings: Data, *, release: Release = CIFAR100) -> Images |
 
 
 def _load_cifar100(settings: Data, folder: Path, *, release: Release) -> Dataset:
+    if settings.test_per_class > release.test_per_class:
+        raise CifarTrackError(
+            f"data.test_per_class={settings.test_per_class} is more than the test set has, "
+            f"{release.test_per_class} images of each class"
+        )
     rows, fine, coarse = read_images(folder, "train", release=release)
     names, superclass_names = read_names(folder, release=release)
     classes = ClassNames(
@@ -163,11 +174,12 @@ def _load_procedural(settings: Data) -> Dataset:
             )
         ]
         images, labels = (np.concatenate(arrays) for arrays in zip(*drawn, strict=True))
+        procedural.empty_images(settings.test_per_class)  # wanted when all is trained
     except MemoryError as error:
         raise CifarTrackError(
-            f"data.train_per_class={settings.train_per_class} and data.validation_per_class="
-            f"{settings.validation_per_class} are more than this machine's memory holds: {error}; "
-            "ask for fewer"
+            f"data.train_per_class={settings.train_per_class}, data.validation_per_class="
+            f"{settings.validation_per_class} and data.test_per_class={settings.test_per_class} "
+            f"are more than this machine's memory holds: {error}; ask for fewer"
         ) from error
     train_indices, validation_indices = np.split(np.arange(len(labels)), [len(drawn[0][1])])
 

@@ -33,7 +33,13 @@ from cifar_track.tracking.records import (
     read_arrays,
 )
 from cifar_track.tracking.relocation import Relocation, find_relocation, relocate
-from cifar_track.tracking.resolve import describe_run, resolve_filter, resolve_run, resolve_runs
+from cifar_track.tracking.resolve import (
+    describe_run,
+    resolve_filter,
+    resolve_run,
+    resolve_runs,
+    with_matching,
+)
 from cifar_track.tracking.runs import ChildRun, NotSentError, Run
 from cifar_track.tracking.sender import patience
 from cifar_track.tracking.start import start_run
@@ -126,4 +132,5 @@ __all__ = [
     "start_run",
     "ui_address",
     "ui_command",
+    "with_matching",
 ]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import mlflow
 from mlflow.exceptions import MlflowException
 
 from cifar_track.config import CifarTrackError
@@ -15,7 +16,7 @@ from cifar_track.tracking.arrays import read_arrays
 from cifar_track.tracking.artifacts import PREDICTIONS, VALIDATION
 from cifar_track.tracking.queries import FinishedRun, finished_run
 from cifar_track.tracking.reach import first_line
-from cifar_track.tracking.resolve import describe_run, resolve_runs
+from cifar_track.tracking.resolve import describe_run, resolve_run, resolve_runs, with_matching
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,24 +40,21 @@ def find_finished_run(reference: str, *, dataset_name: str | None = None) -> Fin
     Raises:
         CifarTrackError: no run or several are called so, or the run has not finished.
     """
-    [found] = find_finished_runs([reference], dataset_name=dataset_name)
-    return found
+    return _finished(resolve_run(reference, dataset_name=dataset_name))
 
 
 def find_finished_runs(
     references: Sequence[str], filter_string: str = "", *, dataset_name: str | None = None
 ) -> list[FinishedRun]:
-    """The finished runs that a person means, as `resolve_runs` finds them.
+    """The finished runs that a person means, as `resolve_runs` and `with_matching` find them.
 
     Raises:
-        CifarTrackError: as `resolve_runs`, or one of them has not finished.
+        CifarTrackError: as these, or one of them has not finished.
     """
-    found = resolve_runs(references, filter_string, dataset_name=dataset_name)
-    for run in found:
-        if run.info.status != "FINISHED" or run.info.lifecycle_stage != "active":
-            state = run.info.status if run.info.lifecycle_stage == "active" else "deleted"
-            raise CifarTrackError(f"run {describe_run(run)} is {state}; name a finished run")
-    return [finished_run(run) for run in found]
+    found = resolve_runs(references, dataset_name=dataset_name)
+    if filter_string:
+        found = with_matching(found, filter_string, dataset_name=dataset_name)
+    return [_finished(run) for run in found]
 
 
 def load_arrays(run_id: str, path: str) -> dict[str, NDArray[Any]]:
@@ -91,3 +89,10 @@ def digest_of_data(run_id: str) -> str | None:
     """The digest over the images that a run saw; None where it logged none."""
     inputs = store.client().get_run(run_id).inputs
     return next((e.dataset.digest for e in inputs.dataset_inputs), None) if inputs else None
+
+
+def _finished(run: mlflow.entities.Run) -> FinishedRun:
+    if run.info.status != "FINISHED" or run.info.lifecycle_stage != "active":
+        state = run.info.status if run.info.lifecycle_stage == "active" else "deleted"
+        raise CifarTrackError(f"run {describe_run(run)} is {state}; name a finished run")
+    return finished_run(run)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import mlflow
 from mlflow.entities import ViewType
@@ -36,18 +37,8 @@ def resolve_run(reference: str, *, dataset_name: str | None = None) -> mlflow.en
         CifarTrackError: no run is called so, and the nearest is named, or several are, and their
             ids, names and starts are.
     """
-    if len(reference) == ID_LENGTH and _BEGINNING_OF_AN_ID.fullmatch(reference):
-        try:
-            return store.client().get_run(reference)
-        except MlflowException:
-            pass  # a name may look so
     experiment_ids = _experiment_ids(dataset_name)
-    found: dict[str, mlflow.entities.Run] = {}
-    for condition in _conditions(reference):
-        for run in _search(experiment_ids, condition, limit=NAMED + 1):
-            found[run.info.run_id] = run
-    active = [run for run in found.values() if run.info.lifecycle_stage == "active"]
-    candidates = active or list(found.values())
+    candidates = _candidates(reference, experiment_ids)
     if len(candidates) == 1:
         return candidates[0]
     if not candidates:
@@ -59,29 +50,35 @@ def resolve_run(reference: str, *, dataset_name: str | None = None) -> mlflow.en
 
 
 def resolve_runs(
-    references: Sequence[str],
-    filter_string: str = "",
+    references: Sequence[str], *, dataset_name: str | None = None
+) -> list[mlflow.entities.Run]:
+    """The runs that are named, in that order.
+
+    Args:
+        references: each an id, the beginning of one, a name, or several of these parted by commas.
+            A name that holds commas is one where the whole text is called so, or where nothing is
+            called as what stands before its first comma.
+        dataset_name: whose runs; those of every data set unless given.
+
+    Raises:
+        CifarTrackError: as `resolve_run`.
+    """
+    experiment_ids = _experiment_ids(dataset_name)
+    names = (name for text in references for name in _names_in(text, experiment_ids))
+    return [resolve_run(name, dataset_name=dataset_name) for name in names]
+
+
+def with_matching(
+    runs: Sequence[mlflow.entities.Run],
+    filter_string: str,
     *,
     dataset_name: str | None = None,
     limit: int | None = None,
 ) -> list[mlflow.entities.Run]:
-    """The runs that are named, in that order, then the others that match a filter, oldest first.
-
-    Args:
-        references: ids, beginnings of ids or names.
-        filter_string: as for `resolve_filter`; none if empty.
-        dataset_name: whose runs; those of every data set unless given.
-        limit: how many to take by the filter, the newest; all unless given.
-
-    Raises:
-        CifarTrackError: as `resolve_run` and `resolve_filter`.
-    """
-    runs = [resolve_run(reference, dataset_name=dataset_name) for reference in references]
-    if filter_string:
-        named = {run.info.run_id for run in runs}
-        found = resolve_filter(filter_string, dataset_name=dataset_name, limit=limit)
-        runs += [run for run in reversed(found) if run.info.run_id not in named]
-    return runs
+    """Runs, and the others that match a filter, the oldest first; as `resolve_filter`."""
+    named = {run.info.run_id for run in runs}
+    found = resolve_filter(filter_string, dataset_name=dataset_name, limit=limit)
+    return [*runs, *(run for run in reversed(found) if run.info.run_id not in named)]
 
 
 def resolve_filter(
@@ -127,6 +124,30 @@ def _conditions(reference: str) -> list[str]:
     if reference and quote not in reference and not reference.endswith("\\"):
         conditions.append(f"attributes.run_name = {quote}{reference}{quote}")
     return conditions
+
+
+def _candidates(reference: str, experiment_ids: Sequence[str]) -> list[mlflow.entities.Run]:
+    """The runs that a reference may mean; those in the trash where there is no other."""
+    if len(reference) == ID_LENGTH and _BEGINNING_OF_AN_ID.fullmatch(reference):
+        with contextlib.suppress(MlflowException):  # a name may look so
+            return [store.client().get_run(reference)]
+    found: dict[str, mlflow.entities.Run] = {}
+    for condition in _conditions(reference):
+        for run in _search(experiment_ids, condition, limit=NAMED + 1):
+            found[run.info.run_id] = run
+    active = [run for run in found.values() if run.info.lifecycle_stage == "active"]
+    return active or list(found.values())
+
+
+def _names_in(text: str, experiment_ids: Sequence[str]) -> Iterator[str]:
+    """What the commas of a text part; all of it where a run is called so."""
+    while text := text.strip(", "):
+        parts = text.split(",")
+        wholes = [",".join(parts[:count]).strip() for count in (len(parts), *range(1, len(parts)))]
+        known = (name for name in wholes if len(parts) == 1 or _candidates(name, experiment_ids))
+        name = next(known, parts[0].strip())
+        yield name
+        text = text.removeprefix(name)
 
 
 def _unknown(reference: str, experiment_ids: Sequence[str]) -> CifarTrackError:

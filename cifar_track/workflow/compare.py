@@ -37,8 +37,9 @@ def compare_runs(
     """Put runs side by side, log the comparison to a run of its own, and print where it is.
 
     Args:
-        references: ids, beginnings of ids or names of runs. Without these and a filter, of each
-            iteration the newest finished run that is like the newest of all.
+        references: ids, beginnings of ids or names of runs, or several of these parted by commas.
+            Without these and a filter, of each iteration the newest finished run that is like the
+            newest of all.
         dataset: whose runs; of any data set where some are named, otherwise of CIFAR-100.
         filter_string: a filter of MLflow's, for finished runs; the newest are shown.
         allow: what may be shown although it can't be compared: words of `tracking.ALLOWED`.
@@ -133,10 +134,13 @@ def choose_runs(
             remarks={},
             dataset=dataset,
         )
-    runs = tracking.resolve_runs(references, filter_string, dataset_name=dataset, limit=COUNTED)
-    older = len(runs) - len(references) - MOST_BY_FILTER
+    runs = tracking.resolve_runs(references, dataset_name=dataset)
+    named = len(runs)
+    if filter_string:
+        runs = tracking.with_matching(runs, filter_string, dataset_name=dataset, limit=COUNTED)
+    older = len(runs) - named - MOST_BY_FILTER
     if older > 0:
-        del runs[len(references) : len(references) + older]
+        del runs[named : named + older]
         at_least = "at least " if older + MOST_BY_FILTER == COUNTED else ""
         tell(
             f"left out: {at_least}{older} runs that match the filter and are older than the newest "

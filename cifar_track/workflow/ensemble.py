@@ -48,7 +48,7 @@ def blend_runs(
     *,
     filter_string: str = "",
     search: str | None = None,
-    dataset: str = "cifar100",
+    dataset: str | None = None,
     data_dir: Path | None = None,
     seed: int = 0,
 ) -> str:
@@ -58,11 +58,12 @@ def blend_runs(
     the test images are read once both stand.
 
     Args:
-        references: ids, beginnings of ids or names of runs. Without these, a filter and a search,
-            all that were judged by the same validation images as the newest.
+        references: ids, beginnings of ids or names of runs, or several of these parted by commas.
+            Without these, a filter and a search, all that were judged by the same validation
+            images as the newest.
         filter_string: a filter of MLflow's, for finished runs.
         search: a run whose kept trials are wanted too.
-        dataset: whose runs, where none are named.
+        dataset: whose runs; of any data set where some are named, otherwise of CIFAR-100.
         data_dir: where CIFAR-100 lies, before the usual places.
         seed: of the bags by which the weights are chosen.
 
@@ -75,9 +76,9 @@ def blend_runs(
     """
     began = time.process_time()
     tracking.open_store()
-    runs = tracking.find_finished_runs(references, filter_string)
+    runs = tracking.find_finished_runs(references, filter_string, dataset_name=dataset)
     runs += tracking.kept_trials(search) if search else []
-    runs = runs or _group(dataset)
+    runs = runs or _group(dataset or "cifar100")
     labels = _require_same_images(runs)
     members = [_member(run, labels) for run in runs]
     weights = blending.select_weights([m.validation for m in members], labels, seed=seed)

@@ -22,7 +22,7 @@ from cifar_track.workflow.terminal import load_tensorflow, tell
 def export_model(
     run_id: str | None = None,
     *,
-    dataset: str = "cifar100",
+    dataset: str | None = None,
     name: str | None = None,
     formats: Sequence[str] = (),
     output: Path | None = None,
@@ -32,7 +32,7 @@ def export_model(
 
     Args:
         run_id: a run's id, the beginning of it, or its name; the champion's unless given.
-        dataset: whose champion.
+        dataset: whose run or champion; of any data set where a run is named, otherwise CIFAR-100's.
         name: of the registered model; the data set's own unless given.
         formats: some of `cifar_track.serving.FORMATS`; all if empty.
         output: a folder for a copy.
@@ -82,12 +82,12 @@ def export_model(
     tell(f"logged to run {run.run_id} under export/" + (f", and in {output}" if output else ""))
 
 
-def _run_to_export(run_id: str | None, dataset: str, name: str | None) -> FinishedRun:
+def _run_to_export(run_id: str | None, dataset: str | None, name: str | None) -> FinishedRun:
     from cifar_track import registry
 
     if run_id is None:
-        run_id = registry.champion_run_id(registered_name(dataset, name))
-    run = tracking.find_finished_run(run_id)
+        run_id = registry.champion_run_id(registered_name(dataset or "cifar100", name))
+    run = tracking.find_finished_run(run_id, dataset_name=dataset)
     if run.model_uri is None:
         raise CifarTrackError(f"run {run.run_id} logged no model; name another")
     return run

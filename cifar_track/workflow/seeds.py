@@ -8,6 +8,7 @@ import multiprocessing
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,7 @@ def run_seeds(
     data_dir: Path | None = None,
     workers: int | None = None,
     run_name: str | None = None,
+    resume: str = "auto",
 ) -> str:
     """Run a page that does not search with as many seeds, from its own seed on.
 
@@ -36,6 +38,7 @@ def run_seeds(
         data_dir: where CIFAR-100 lies, before the usual places.
         workers: runs at once; as many as the machine carries unless given.
         run_name: what MLflow shows of the parent; the page's name and the number unless given.
+        resume: of each seed, as of `run_experiment`.
 
     Returns:
         The parent's run id.
@@ -60,7 +63,13 @@ def run_seeds(
         kind="study",
     ) as run:
         accuracies, failures = _run_each(
-            name, overrides, numbers, data_dir=data_dir, workers=workers, parent_run_id=run.id
+            name,
+            overrides,
+            numbers,
+            workers=workers,
+            data_dir=data_dir,
+            parent_run_id=run.id,
+            resume=resume,
         )
         rows = [{"seed": n, "test_accuracy": accuracies[n]} for n in sorted(accuracies)]
         if rows:
@@ -82,11 +91,10 @@ def _run_each(
     overrides: Mapping[str, Value],
     numbers: list[int],
     *,
-    data_dir: Path | None,
     workers: int,
-    parent_run_id: str,
+    **settings: Any,
 ) -> tuple[dict[int, float], dict[int, BaseException]]:
-    """The test accuracy of each seed, and what ended those that have none."""
+    """The test accuracy of each seed, run with these settings, and what ended the others."""
     threads = max(tuning.usable_cores() // workers, 1)
     accuracies: dict[int, float] = {}
     failures: dict[int, BaseException] = {}
@@ -105,9 +113,8 @@ def _run_each(
                 _run_silently,
                 name,
                 {**overrides, "training.seed": number},
-                data_dir=data_dir,
                 run_name=f"{name} seed {number}",
-                parent_run_id=parent_run_id,
+                **settings,
             ): number
             for number in numbers
         }
@@ -129,16 +136,7 @@ def _run_each(
     return accuracies, failures
 
 
-def _run_silently(
-    name: str,
-    overrides: Mapping[str, Value],
-    *,
-    data_dir: Path | None,
-    run_name: str,
-    parent_run_id: str,
-) -> str:
+def _run_silently(name: str, overrides: Mapping[str, Value], **settings: Any) -> str:
     """Run a seed in a process of its own; the lines of several would not tell whose they are."""
     with interrupts.raised(), contextlib.redirect_stdout(io.StringIO()):
-        return run_experiment(
-            name, overrides, data_dir=data_dir, run_name=run_name, parent_run_id=parent_run_id
-        )
+        return run_experiment(name, overrides, **settings)

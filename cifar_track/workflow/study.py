@@ -119,6 +119,11 @@ def _register(dataset: str, data_dir: Path | None) -> None:
 
 
 def _choose_dataset(dataset: str, data_dir: Path | None) -> str:
+    if dataset == "procedural" and data_dir is not None:
+        raise CifarTrackError(
+            f"the stand-in's images are drawn, not read from {data_dir}; leave --data_dir or "
+            "--dataset out"
+        )
     if dataset != "auto":
         tell(f"dataset: {dataset}")
         return dataset
