@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from cifar_track import report
@@ -23,13 +24,14 @@ from cifar_track.comparison import (
     seed_groups,
     seed_tests,
 )
-from cifar_track.report import render_report, verdict
+from cifar_track.config import CifarTrackError
+from cifar_track.report import Drawing, render_report, verdict
 from cifar_track.report.sentences import headline, notices
 from cifar_track.statistics import PairedDifference
 from tests.made_up_evaluations import make_evaluation, make_result
 from tests.test_plots import contrast
 
-VOID = {"meta", "img", "br", "input"}
+VOID = {"meta", "img", "br", "input", "wbr"}
 
 
 class Page(HTMLParser):
@@ -87,7 +89,7 @@ HISTORY = [
 ]
 
 
-def search_of(trials: int) -> SearchRecord:
+def search_of(trials: int, *, epochs: int = 3) -> SearchRecord:
     """A search whose score follows the learning rate and not the rest."""
     random = np.random.default_rng(0)
     rows = []
@@ -104,7 +106,7 @@ def search_of(trials: int) -> SearchRecord:
                 "model.kind": ("a", "b")[number % 2],
             }
         )
-    curves = {number: [0.1, 0.2, 0.3] for number in range(trials)}
+    curves = {n: [0.1 * epoch for epoch in range(1, epochs + 1)] for n in range(trials)}
     return SearchRecord(objective="val_accuracy", trials=rows, curves=curves)
 
 
@@ -213,6 +215,34 @@ def test_every_chart_has_a_picture_and_words_that_say_what_it_shows(page: Page) 
     assert "svg" in page.tags
 
 
+def test_a_picture_has_a_dot_where_its_chart_has_one(text: str) -> None:
+    (block,) = re.findall(r'id="specifications">(.*?)</script>', text)
+    rows = json.loads(block)["curves-accuracy"]["datasets"]["rows"]["rows"]
+    (picture,) = re.findall(r'id="chart-curves-accuracy".*?<svg.*?</svg>', text, re.DOTALL)
+    places = re.findall(r"M(-?[\d.]+),(-?[\d.]+)h0", picture)
+    assert len(places) == len(rows) == 8
+    assert {float(x) for x, _ in places} == {0, 420}  # the first epoch and the last
+    # The curves themselves go through them.
+    lines = " ".join(re.findall(r' d="(M[^"]*L[^"]*)"', picture))
+    assert all(f"{x},{y}" in lines for x, y in places)
+
+
+def test_a_drawing_ends_with_its_use_and_says_what_went_wrong() -> None:
+    smallest = {"data": {"values": [{"x": 1}]}, "mark": "point"}
+    with Drawing() as drawing:
+        first, wrong = (drawing.draw(s, name="a") for s in (smallest, {"data": 3}))
+        assert first.result().startswith("<svg")
+        with pytest.raises(ValueError, match="Invalid specification"):
+            wrong.result()
+        (process,) = psutil.Process().children()
+        process.kill()
+        with pytest.raises(CifarTrackError, match="exit status -9"):
+            drawing.draw(smallest, name="a").result()
+    with Drawing() as drawing:
+        drawing.draw(smallest, name="a")
+    assert psutil.Process().children() == []
+
+
 def test_the_page_needs_nothing_beside_itself(text: str, page: Page) -> None:
     foreign = [link for link in page.links if not link.startswith(("#", "data:image/png;base64,"))]
     assert foreign == ["http://localhost:5000/#/experiments/1/runs/tune-id"]
@@ -225,7 +255,11 @@ def test_the_page_needs_nothing_beside_itself(text: str, page: Page) -> None:
 @pytest.mark.slow
 def test_six_runs_of_ten_thousand_images_stay_below_two_megabytes() -> None:
     results = [
-        replace(make_result(f"run{n}", make_evaluation(seed=n, per_class=100)), history=HISTORY)
+        replace(
+            make_result(f"run{n}", make_evaluation(seed=n, per_class=100)),
+            history=10 * HISTORY,
+            search=search_of(40, epochs=20) if n == 2 else None,
+        )
         for n in range(6)
     ]
     images = np.random.default_rng(0).integers(0, 256, (10_000, 32, 32, 3)).astype(np.uint8)
@@ -363,8 +397,9 @@ def test_a_fit_whose_loss_was_no_number_has_a_page() -> None:
     text = render_report(compare([result, make_result("other", make_evaluation(seed=1))]))
     (block,) = re.findall(r'id="specifications">(.*?)</script>', text)
     curves = json.loads(block, parse_constant=pytest.fail)["curves-loss"]
-    values = [row["value"] for row in curves["datasets"]["rows"] if row["epoch"] == 1]
-    assert values == [None, None]
+    data = curves["datasets"]["rows"]
+    rows = [dict(zip(data["names"], row, strict=True)) for row in data["rows"]]
+    assert [row["value"] for row in rows if row["epoch"] == 1] == [None, None]
 
 
 def test_what_makes_a_figure_incomparable_is_said() -> None:

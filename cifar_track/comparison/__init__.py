@@ -11,7 +11,13 @@ from cifar_track.comparison.comparison import Comparison, Pair, compare
 from cifar_track.comparison.confusions import Confusion, most_confused
 from cifar_track.comparison.differing import attributions, differing_settings
 from cifar_track.comparison.importance import Importance, Importances, importances, varied_names
-from cifar_track.comparison.numbers import Number, RunNumbers, differences, numbers_of
+from cifar_track.comparison.numbers import (
+    Number,
+    RunNumbers,
+    differences,
+    logged_numbers,
+    numbers_of,
+)
 from cifar_track.comparison.run_result import STUDY, RunResult, SearchRecord
 from cifar_track.comparison.seeds import SeedGroup, SeedTest, seed_groups, seed_rule, seed_tests
 from cifar_track.comparison.table import MISSING, epochs_text, figure_text, summary_table
@@ -45,6 +51,7 @@ __all__ = [
     "epochs_text",
     "figure_text",
     "importances",
+    "logged_numbers",
     "most_confused",
     "numbers_of",
     "seed_groups",

@@ -12,6 +12,7 @@ from cifar_track.comparison.run_result import number_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from sklearn.ensemble import RandomForestRegressor
 
     from cifar_track.comparison.run_result import SearchRecord
 
@@ -126,9 +127,24 @@ def _permuted(
     losses, explained = [], []
     for known, unseen in KFold(FOLDS, shuffle=True, random_state=0).split(columns):
         forest = RandomForestRegressor(TREES, random_state=0).fit(columns[known], scores[known])
-        explained.append(forest.score(columns[unseen], scores[unseen]))
+        explained.append(_explained(forest, columns[unseen], scores[unseen]))
         found = permutation_importance(
-            forest, columns[unseen], scores[unseen], n_repeats=REPEATS, random_state=0
+            forest,
+            columns[unseen],
+            scores[unseen],
+            scoring=_explained,
+            n_repeats=REPEATS,
+            random_state=0,
         )
         losses.append(found.importances)
     return np.concatenate(losses, axis=1), float(np.mean(explained))
+
+
+def _explained(
+    forest: RandomForestRegressor, columns: NDArray[np.float64], scores: NDArray[np.float64]
+) -> float:
+    """R², as `forest.score` has it, but without its checks: in a tenth of its time."""
+    rows = columns.astype(np.float32)
+    foretold = np.mean([tree.tree_.predict(rows)[:, 0] for tree in forest.estimators_], axis=0)
+    variation = np.sum((scores - scores.mean()) ** 2)
+    return float(1 - np.sum((scores - foretold) ** 2) / variation) if variation else 0.0

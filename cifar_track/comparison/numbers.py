@@ -83,13 +83,17 @@ def differences(first: RunNumbers, second: RunNumbers) -> dict[str, Number]:
     }
 
 
+def logged_numbers(result: RunResult) -> dict[str, Number]:
+    """The figures of a run as it logged them."""
+    return {
+        info.name: Number(value=value, low=result.metric(info.low), high=result.metric(info.high))
+        for info in METRICS.values()
+        if (value := result.metric(info.name)) is not None
+    }
+
+
 def _run_numbers(result: RunResult, resamples: Resamples | None) -> RunNumbers:
-    numbers: dict[str, Number] = {}
-    for info in METRICS.values():
-        value = result.metric(info.name)
-        if value is not None:
-            bounds = result.metric(info.low), result.metric(info.high)
-            numbers[info.name] = Number(value=value, low=bounds[0], high=bounds[1])
+    numbers = logged_numbers(result)
     if resamples is None:
         return RunNumbers(numbers=numbers, draws={})
     once = Resamples(np.ones((resamples.images, 1), dtype=np.float32))
@@ -174,8 +178,9 @@ def _macro_figures(
 ) -> dict[str, NDArray[np.float64]]:
     if not classes:
         return {}
-    right = resamples.sums_by_group(labels, groups=classes, weights=labels == predictions)
-    predicted = resamples.sums_by_group(predictions, groups=classes)
+    hits = labels == predictions
+    right = resamples.sums_by_group(labels, groups=classes, weights=hits)
+    predicted = right + resamples.sums_by_group(predictions, groups=classes, weights=~hits)
     support = resamples.sums_by_group(labels, groups=classes)
     by_class = {
         "precision": right / np.maximum(predicted, 1),

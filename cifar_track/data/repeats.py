@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 
-import cv2
 import numpy as np
 
 # Where a test image's repeat would be is found by thumbnails of colour fields, whether it is one
@@ -72,6 +71,8 @@ def _thumbnails(fields: np.ndarray) -> np.ndarray:
 
 def _detail(images: np.ndarray) -> np.ndarray:
     """What a blur takes out of the brightness of 16x16 fields, float32 (N, 16, 16)."""
+    import cv2  # for those who look for repeats, not for all who read images
+
     grey = _fields(images, DETAIL_SIDE).mean(axis=-1)
     return np.stack([image - cv2.GaussianBlur(image, (0, 0), BLUR) for image in grey])
 

@@ -1,9 +1,10 @@
-"""Everything that the page tells of a comparison, worked out once."""
+"""Everything that the page tells of a comparison, each worked out once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from cifar_track.comparison import (
@@ -54,62 +55,64 @@ class PairAnalysis:
     together: Together
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Analysis:
-    """A comparison with what follows from it.
+    """A comparison with what follows from it, worked out when it is first asked for.
 
     Attributes:
         comparison: the runs.
-        numbers: the figures of each run.
-        pairs: every two runs that were tested, the leader's first.
-        groups: runs that differ in the seed alone.
-        seed_tests: the groups against each other.
-        judged: labels and results of the runs that judged the images of the leader.
-        confusions: what those runs take for what.
-        importances: of each search by its run's label.
     """
 
     comparison: Comparison
-    numbers: tuple[RunNumbers, ...]
-    pairs: tuple[PairAnalysis, ...]
-    groups: tuple[SeedGroup, ...]
-    seed_tests: tuple[SeedTest, ...]
-    judged: Mapping[str, RunResult]
-    confusions: Sequence[Confusion]
-    importances: Mapping[str, Importances]
 
-    @property
-    def leader(self) -> str:
-        """The label of the run with the highest test accuracy; the first where none has one."""
-        labels = self.comparison.labels
-        accuracies = [result.metric("test_accuracy") for result in self.comparison.results]
-        return max(zip(labels, accuracies, strict=True), key=lambda entry: entry[1] or 0.0)[0]
+    @cached_property
+    def results(self) -> Mapping[str, RunResult]:
+        """The runs by their labels."""
+        return dict(zip(self.comparison.labels, self.comparison.results, strict=True))
 
+    @cached_property
+    def numbers(self) -> tuple[RunNumbers, ...]:
+        """The figures of each run."""
+        return numbers_of(self.comparison.results)
 
-def analyse(comparison: Comparison) -> Analysis:
-    """Work out what the page tells of a comparison."""
-    results = dict(zip(comparison.labels, comparison.results, strict=True))
-    numbers = dict(zip(comparison.labels, numbers_of(comparison.results), strict=True))
-    groups = tuple(seed_groups(comparison.results, comparison.labels))
-    judged = _judged(comparison)
-    return Analysis(
-        comparison=comparison,
-        numbers=tuple(numbers.values()),
-        pairs=tuple(
-            _pair_analysis(pair, results, numbers)
-            for pair in sorted(comparison.pairs, key=lambda pair: _rank(pair, results))
+    @cached_property
+    def pairs(self) -> tuple[PairAnalysis, ...]:
+        """Every two runs that were tested, the leader's first."""
+        numbers = dict(zip(self.comparison.labels, self.numbers, strict=True))
+        return tuple(
+            _pair_analysis(pair, self.results, numbers)
+            for pair in sorted(self.comparison.pairs, key=lambda pair: _rank(pair, self.results))
             if pair.test is not None
-        ),
-        groups=groups,
-        seed_tests=tuple(seed_tests(groups)),
-        judged=judged,
-        confusions=most_confused(list(judged.values())),
-        importances={
+        )
+
+    @cached_property
+    def groups(self) -> tuple[SeedGroup, ...]:
+        """Runs that differ in the seed alone."""
+        return tuple(seed_groups(self.comparison.results, self.comparison.labels))
+
+    @cached_property
+    def seed_tests(self) -> tuple[SeedTest, ...]:
+        """The groups against each other."""
+        return tuple(seed_tests(self.groups))
+
+    @cached_property
+    def judged(self) -> Mapping[str, RunResult]:
+        """The runs that judged the images of the first that has predictions, by their labels."""
+        return _judged(self.comparison)
+
+    @cached_property
+    def confusions(self) -> Sequence[Confusion]:
+        """What those runs take for what."""
+        return most_confused(list(self.judged.values()))
+
+    @cached_property
+    def importances(self) -> Mapping[str, Importances]:
+        """Of each search, by its run's label."""
+        return {
             label: importances(result.search)
-            for label, result in results.items()
+            for label, result in self.results.items()
             if result.search is not None and result.search.trials
-        },
-    )
+        }
 
 
 def _judged(comparison: Comparison) -> dict[str, RunResult]:

@@ -1,16 +1,14 @@
-"""What all charts share: their look, and a specification with its static picture and its words."""
+"""What all charts share: their look, and a specification with its words."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
 
 import altair as alt
-import vl_convert
 
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
 
@@ -94,15 +92,6 @@ class Chart:
                 ROWS.name: [_finite(row) for row in self.rows],
             },
         }
-
-    @cached_property
-    def svg(self) -> str:
-        """A static picture of the same specification, in the colours of the page."""
-        drawn = vl_convert.vegalite_to_svg(self.specification)
-        # A hundredth of a pixel is enough; the rest is a fifth of the picture.
-        drawn = re.sub(r"(\.\d\d)\d+", r"\1", drawn)
-        # Several pictures stand in one page, and each counts its clips from 0.
-        return re.sub(r'(id="|url\(#)', rf"\g<1>{self.name}-", drawn)
 
 
 def _finite(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,5 +33,5 @@ def strip(images: NDArray[np.uint8], numbers: Sequence[int]) -> str:
         sheet[:, left : left + side, :3] = image
         sheet[:, left : left + side, 3] = 255
     file = io.BytesIO()
-    Image.fromarray(sheet).save(file, format="PNG", optimize=True)
+    Image.fromarray(sheet).save(file, format="PNG")  # no smaller if optimized
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cifar_track.comparison import attributions, seed_rule, superclass_recall
+from cifar_track.comparison import (
+    Number,
+    attributions,
+    logged_numbers,
+    seed_rule,
+    superclass_recall,
+)
 from cifar_track.config import CLASS_FIGURES, Place, metrics_at
 from cifar_track.report import (
     charts_of_classes,
@@ -68,7 +74,7 @@ def _repeats(analysis: Analysis) -> str:
 
 
 def _study(analysis: Analysis, **_: Any) -> Context | None:
-    results = dict(zip(analysis.comparison.labels, analysis.comparison.results, strict=True))
+    results = analysis.results
     firsts = [group.labels[0] for group in analysis.groups]
     shown = [label for label in firsts if results[label].per_class][:MOST_STUDY_CHARTS]
     charts = [
@@ -81,21 +87,19 @@ def _study(analysis: Analysis, **_: Any) -> Context | None:
 
 def _runs(analysis: Analysis, **_: Any) -> Context:
     study = any(result.study for result in analysis.comparison.results)
-    return {**_columns(analysis, "page"), "study": study}
+    return {**_columns([run.numbers for run in analysis.numbers], "page"), "study": study}
 
 
-def _columns(analysis: Analysis, place: Place) -> Context:
-    """The metrics of a table that some run has, and the best value of each that has one."""
+def _columns(numbers: Sequence[Mapping[str, Number]], place: Place) -> Context:
+    """Of a table with a row of figures for each run, the metrics and the best value of each."""
     shown, best = [], {}
     for metric in metrics_at(place):
-        values = [
-            run.numbers[metric.name].value for run in analysis.numbers if metric.name in run.numbers
-        ]
+        values = [run[metric.name].value for run in numbers if metric.name in run]
         if values:
             shown.append(metric)
         if metric.better != "neither" and len(set(values)) > 1:
             best[metric.name] = max(values) if metric.better == "higher" else min(values)
-    return {"metrics": shown, "best": best}
+    return {"numbers": numbers, "metrics": shown, "best": best}
 
 
 def _pairs(analysis: Analysis, **_: Any) -> Context:
@@ -122,13 +126,7 @@ def _seeds(analysis: Analysis, **_: Any) -> Context | None:
 
 
 def _classes(analysis: Analysis, **_: Any) -> Context | None:
-    measured = {
-        label: result
-        for label, result in zip(
-            analysis.comparison.labels, analysis.comparison.results, strict=True
-        )
-        if result.per_class
-    }
+    measured = {label: result for label, result in analysis.results.items() if result.per_class}
     if not measured:
         return None
     by_class = [pair for pair in analysis.pairs if pair.classes is not None]
@@ -207,26 +205,25 @@ def _together(analysis: Analysis, **_: Any) -> Context | None:
 def _training(analysis: Analysis, **_: Any) -> Context:
     cost = charts_of_training.cost_chart(analysis.comparison)
     curves = charts_of_training.curve_charts(analysis.comparison)
-    return {**_columns(analysis, "cost"), "charts": [*curves, *([cost] if cost else [])]}
+    logged = [logged_numbers(result) for result in analysis.comparison.results]
+    return {**_columns(logged, "cost"), "charts": [*curves, *([cost] if cost else [])]}
 
 
 def _settings(analysis: Analysis, **_: Any) -> Context:
     comparison = analysis.comparison
     rows = [row for row in comparison.parameter_rows() if "." in str(row["parameter"])]
     firsts = [group.labels[0] for group in analysis.groups] or list(comparison.labels)
-    results = dict(zip(comparison.labels, comparison.results, strict=True))
     return {
         "differing": [row for row in rows if row["differs"]],
         "shared": [row for row in rows if not row["differs"]],
-        "attributions": attributions([results[label] for label in firsts], firsts),
+        "attributions": attributions([analysis.results[label] for label in firsts], firsts),
     }
 
 
 def _search(analysis: Analysis, **_: Any) -> Context | None:
     searches = []
-    results = dict(zip(analysis.comparison.labels, analysis.comparison.results, strict=True))
     for number, (label, found) in enumerate(analysis.importances.items()):
-        search = results[label].search
+        search = analysis.results[label].search
         assert search is not None
         charts = search_charts(f"search-{number}", search, found)
         names = dict.fromkeys(name for trial in search.trials for name in trial if "." in name)
@@ -255,3 +252,5 @@ SECTIONS: Sequence[tuple[str, str, Callable[..., Context | None]]] = (
     ("settings", "Settings that differ", _settings),
     ("search", "Search", _search),
 )
+# Written first: their charts are drawn while the figures of all the others are worked out.
+WITHOUT_FIGURES = ("study", "training")

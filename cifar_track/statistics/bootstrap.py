@@ -57,6 +57,7 @@ class Resamples:
             (counted.astype(np.float32), (np.asarray(group_of), images)),
             shape=(groups, self.images),
         )
+        members.eliminate_zeros()
         return np.asarray(members @ self.counts, dtype=np.float64)
 
 

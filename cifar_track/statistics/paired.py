@@ -128,15 +128,14 @@ def tango_intervals(
         variance = images * (2 * share_lost + difference * (1 - difference))
         return (gained - lost - images * difference) ** 2 > z * z * np.maximum(variance, 0.0)
 
-    bounds = []
-    for end in (-1.0, 1.0):
-        outside, inside = np.full_like(estimate, end), estimate.copy()
-        for _ in range(BISECTIONS):
-            middle = (outside + inside) / 2
-            beyond = rejected(middle)
-            outside, inside = np.where(beyond, middle, outside), np.where(beyond, inside, middle)
-        bounds.append(np.where(estimate == end, end, inside))
-    return bounds[0], bounds[1]
+    ends = np.array([[-1.0], [1.0]])
+    outside, inside = np.broadcast_arrays(ends, estimate)
+    for _ in range(BISECTIONS):
+        middle = (outside + inside) / 2
+        beyond = rejected(middle)
+        outside, inside = np.where(beyond, middle, outside), np.where(beyond, inside, middle)
+    low, high = np.where(estimate == ends, ends, inside)
+    return low, high
 
 
 def paired_difference(

@@ -53,13 +53,13 @@ def compare_runs(
     folders.require_output(output)
     chosen = choose_runs(references, dataset=dataset, filter_string=filter_string, allow=allow)
     run_ids = chosen.run_ids
-    with waiting(f"comparing {len(run_ids)} runs"):
+    with waiting(f"comparing {len(run_ids)} runs"), report.Drawing() as drawing:
         results = _load(run_ids, chosen.remarks, named=bool(references or filter_string))
         run_ids = tuple(result.run_id for result in results)
         comparison = compare(results)
         pages = {
             "comparison.html": report.render_report(
-                comparison, test_images=_test_images(comparison.results)
+                comparison, test_images=_test_images(comparison.results), drawing=drawing
             ),
             "summary.md": summary_table(comparison) + "\n",
         }

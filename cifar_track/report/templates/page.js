@@ -58,6 +58,16 @@ const specifications = JSON.parse(document.getElementById("specifications").text
 const views = new Map();
 const signals = {};
 
+// Their data name the columns once, where Vega-Lite wants the names in each row.
+function unpacked({ datasets, ...specification }) {
+  const named = ({ names, rows }) =>
+    rows.map((row) => Object.fromEntries(names.map((name, n) => [name, row[n]])));
+  return {
+    ...specification,
+    datasets: Object.fromEntries(Object.entries(datasets).map(([key, data]) => [key, named(data)])),
+  };
+}
+
 function fitted(specification, figure) {
   const picture = figure.querySelector("svg");
   const missing = picture.width.baseVal.value - figure.clientWidth;
@@ -73,7 +83,7 @@ async function enliven(figure) {
   if (views.has(name)) return;
   views.set(name, null);
   const living = document.createElement("div");
-  const specification = fitted(specifications[name], figure);
+  const specification = fitted(unpacked(specifications[name]), figure);
   const result = await vegaEmbed(living, specification, { renderer: "svg", actions: false });
   views.set(name, result.view);
   const control = figure.dataset.control;
