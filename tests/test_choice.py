@@ -111,7 +111,7 @@ class TestResolving:
         add("worse", accuracy=0.1)
         matched = tracking.resolve_filter("metrics.test_accuracy > 0.4")
         assert len(matched) == 6  # all of them, as an ensemble takes them
-        monkeypatch.setattr(compare, "MOST_BY_FILTER", 2)
+        monkeypatch.setattr(compare, "MOST_UNNAMED", 2)
         shown = compare.choose_runs([named], filter_string="metrics.test_accuracy > 0.4")
         assert shown.run_ids == (named, *matching[-2:])
         assert "left out: 3 runs that match the filter" in capsys.readouterr().out
@@ -192,7 +192,7 @@ class TestDefaultChoice:
         quick = [add("tune", budget="quick", test_digest="e9") for _ in range(4)]
         add("baseline", kind="trial")
         add("baseline", status="FAILED")
-        choice = tracking.newest_alike("cifar100")
+        choice = tracking.newest_alike("cifar100", most=12)
         assert self.names(choice) == [baseline, tuned, newest]
         said = "\n".join(choice.left_out)
         assert f"{unjudged[:8]} (tune, " in said
@@ -206,17 +206,33 @@ class TestDefaultChoice:
         )
         assert len(choice.left_out) == 4
 
+    @pytest.mark.parametrize("left", [1, 5])
+    def test_of_many_iterations_the_newest_are_chosen_and_the_rest_is_said(
+        self, add, monkeypatch, capsys, left
+    ):
+        monkeypatch.setattr(compare, "MOST_UNNAMED", 3)
+        for number in range(left):
+            add(f"old{number}")
+            add(f"old{number}")
+        add("baseline")
+        newest = [add("adam_bn"), add("tune"), add("baseline")]
+        assert list(compare.choose_runs().run_ids) == newest
+        listed = "old0" if left == 1 else "old4, old3, old2 and more"
+        (line,) = capsys.readouterr().out.splitlines()
+        assert line.startswith(f"left out: {left} iterations ({listed}) whose newest runs are ")
+        assert "of the 3 that are shown" in line
+
     def test_quick_runs_are_compared_where_there_are_no_others(self, add):
         ids = [add("baseline", budget="quick"), add("tune", budget="quick")]
-        assert self.names(tracking.newest_alike("cifar100")) == ids
+        assert self.names(tracking.newest_alike("cifar100", most=12)) == ids
 
     def test_runs_from_before_there_were_digests_are_like_each_other(self, add):
         old = {"test_digest": None, "training_digest": None, "budget": None}
         ids = [add("baseline", **old), add("tune", **old)]
-        assert self.names(tracking.newest_alike("cifar100")) == ids
+        assert self.names(tracking.newest_alike("cifar100", most=12)) == ids
 
     def test_nothing_is_chosen_of_nothing(self, add):
-        assert tracking.newest_alike("cifar100").runs == ()
+        assert tracking.newest_alike("cifar100", most=12).runs == ()
 
     def test_the_best_is_chosen_among_those_on_the_same_validation_images(self, add):
         best = add("tune", accuracy=0.5)

@@ -23,7 +23,8 @@ from cifar_track.config import CifarTrackError
     metavar="RUN,RUN,...",
     default="",
     help="Ids, beginnings of ids or names of runs, which may hold commas.  [default: of each "
-    "iteration the newest finished run on the same training and test images as the newest of all]",
+    "iteration the newest finished run on the same training and test images as the newest of all, "
+    "of 12 at most]",
 )
 @FILTER
 @click.option(

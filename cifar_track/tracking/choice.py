@@ -50,12 +50,16 @@ class Choice:
     left_out: tuple[str, ...]
 
 
-def newest_alike(dataset_name: str) -> Choice:
+def newest_alike(dataset_name: str, *, most: int) -> Choice:
     """Of each iteration the newest finished run that was taught and judged as the newest of all.
 
     Alike are runs on the same training and the same test images. Runs at a quick budget stand back
     where there is one at a full budget. The store filters and sorts: what is not chosen is
     not read, beyond the newest few, so that what was left out can be said.
+
+    Args:
+        dataset_name: whose runs.
+        most: so many iterations are chosen, those with the newest runs.
     """
     experiment_id = store.find_experiment_id(dataset_name)
     if experiment_id is None:
@@ -65,19 +69,18 @@ def newest_alike(dataset_name: str) -> Choice:
     if newest is None:
         return Choice((), tuple(_summary([], experiment_id, None)))
     alike = _alike(newest, (tag.BUDGET, tag.TRAINING_DIGEST, tag.TEST_DIGEST))
-    chosen = [newest]
-    while True:  # one small question an iteration
-        others = "".join(
-            f" AND tags.`{tag.ITERATION}` != '{run.data.tags[tag.ITERATION]}'"
-            for run in chosen
-            if tag.ITERATION in run.data.tags
-        )
-        found = _newest(experiment_id, f"{evaluated} AND {alike}{others}")
-        if found is None or tag.ITERATION not in newest.data.tags:
+    chosen, others = [newest], []
+    while tag.ITERATION in newest.data.tags:  # one small question an iteration
+        condition = f"{evaluated} AND {alike}{_of_no_iteration_of(chosen)}"
+        if len(chosen) == most:
+            others = search_runs([experiment_id], condition, limit=LOOKED_THROUGH)
+            break
+        found = _newest(experiment_id, condition)
+        if found is None:
             break
         chosen.append(found)
     chosen.sort(key=lambda run: run.info.start_time)
-    left_out = _summary(chosen, experiment_id, newest)
+    left_out = [*_older(others, most), *_summary(chosen, experiment_id, newest)]
     return Choice(tuple(finished_run(run) for run in chosen), tuple(left_out))
 
 
@@ -176,6 +179,29 @@ def _alike(run: mlflow.entities.Run, names: Sequence[str]) -> str:
 
 def _same(run: mlflow.entities.Run, other: mlflow.entities.Run, name: str) -> bool:
     return run.data.tags.get(name) == other.data.tags.get(name)
+
+
+def _of_no_iteration_of(runs: Sequence[mlflow.entities.Run]) -> str:
+    """What is added to a filter so that no other run of their iterations matches."""
+    return "".join(
+        f" AND tags.`{tag.ITERATION}` != '{run.data.tags[tag.ITERATION]}'"
+        for run in runs
+        if tag.ITERATION in run.data.tags
+    )
+
+
+def _older(others: Sequence[mlflow.entities.Run], most: int) -> list[str]:
+    """A line for the iterations that came after the most that are chosen."""
+    names = list(dict.fromkeys(run.data.tags.get(tag.ITERATION, "") for run in others))
+    if not names:
+        return []
+    listed = ", ".join(names[:NAMED]) + (" and more" if len(names) > NAMED else "")
+    at_least = "at least " if len(others) == LOOKED_THROUGH else ""
+    line = (
+        f"left out: {at_least}{len(names)} iterations ({listed}) whose newest runs are older than "
+        f"those of the {most} that are shown; name runs by -P runs=, or choose by -P filter="
+    )
+    return [line]
 
 
 def _budget(run: mlflow.entities.Run) -> str:

@@ -20,8 +20,8 @@ from cifar_track.workflow.terminal import tell
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Of the runs that match a filter, read side by side, more than these are no longer told apart.
-MOST_BY_FILTER = 12
+# Of runs that nobody names, read side by side, more than these are no longer told apart.
+MOST_UNNAMED = 12
 # So many that match are counted, to say how many were left out.
 COUNTED = 200
 
@@ -39,9 +39,9 @@ def compare_runs(
     Args:
         references: ids, beginnings of ids or names of runs, or several of these parted by commas.
             Without these and a filter, of each iteration the newest finished run that is like the
-            newest of all.
+            newest of all, of 12 at most.
         dataset: whose runs; of any data set where some are named, otherwise of CIFAR-100.
-        filter_string: a filter of MLflow's, for finished runs; the newest are shown.
+        filter_string: a filter of MLflow's, for finished runs; the newest 12 are shown.
         allow: what may be shown although it can't be compared: words of `tracking.ALLOWED`.
         output: a folder for a copy of the comparison's files.
 
@@ -121,7 +121,7 @@ def choose_runs(
     """Choose the runs as `compare_runs` is asked to, and print what was left out and why."""
     if not references and not filter_string:
         dataset = dataset or "cifar100"
-        choice = tracking.newest_alike(dataset)
+        choice = tracking.newest_alike(dataset, most=MOST_UNNAMED)
         for line in choice.left_out:
             tell(line)
         if not choice.runs:
@@ -138,13 +138,13 @@ def choose_runs(
     named = len(runs)
     if filter_string:
         runs = tracking.with_matching(runs, filter_string, dataset_name=dataset, limit=COUNTED)
-    older = len(runs) - named - MOST_BY_FILTER
+    older = len(runs) - named - MOST_UNNAMED
     if older > 0:
         del runs[named : named + older]
-        at_least = "at least " if older + MOST_BY_FILTER == COUNTED else ""
+        at_least = "at least " if older + MOST_UNNAMED == COUNTED else ""
         tell(
             f"left out: {at_least}{older} runs that match the filter and are older than the newest "
-            f"{MOST_BY_FILTER} of them; narrow the filter, or name runs by -P runs="
+            f"{MOST_UNNAMED} of them; narrow the filter, or name runs by -P runs="
         )
     run_ids = tuple(run.info.run_id for run in runs)
     if len(set(run_ids)) != len(run_ids):
