@@ -298,6 +298,7 @@ def test_a_store_that_this_user_may_not_write_is_one_line(
     with as_somebody_else():
         told = refusal(monkeypatch, f"sqlite:///{open_folder}/mlflow.db")
     assert f"this user may not write {open_folder / locked}" in told
+    assert "set MLFLOW_TRACKING_URI to another place" in told
 
 
 def test_a_store_is_shared_although_somebody_else_owns_its_lock(

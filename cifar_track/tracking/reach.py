@@ -62,7 +62,7 @@ def _require_file(path: Path, setting: str) -> None:
         if not os.access(place, os.R_OK | os.W_OK):
             raise CifarTrackError(
                 f"the tracking store {path} can't be written to: this user may not write {place}; "
-                "allow it, or set {setting} to another place"
+                f"allow it, or set {setting} to another place"
             )
     if path.exists() and path.stat().st_size:
         with path.open("rb") as file:
