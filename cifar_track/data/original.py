@@ -180,7 +180,7 @@ def as_images(rows: np.ndarray, indices: np.ndarray) -> np.ndarray:
     return images.reshape(-1, 32, 32, 3)
 
 
-class _OriginalUnpickler(pickle.Unpickler):
+class _OriginalUnpickler(pickle.Unpickler):  # noqa: S301 - it imports nothing
     """Reads what the originals consist of: plain values and numpy arrays, and nothing else."""
 
     _ALLOWED = MappingProxyType(
