@@ -68,5 +68,5 @@ DAMAGES = {
     "another kind of file": lambda content: b"cut short",
     "empty": lambda content: b"",
     "its second half lost": lambda content: content[: len(content) // 2],
-    "a few bytes altered": lambda content: content[:200] + bytes(50) + content[250:],
+    "a few bytes altered": lambda content: content[:200] + bytes([255] * 50) + content[250:],
 }
