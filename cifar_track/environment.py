@@ -81,6 +81,23 @@ def load_keras() -> None:
     keras.config.set_epsilon(1e-7)
 
 
+def require_threads() -> None:
+    """Look at the numbers of threads that TensorFlow reads as it is imported.
+
+    It ends the process for one below 0, and takes every core for what is no number.
+
+    Raises:
+        CifarTrackError: one of them is none.
+    """
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        text = os.environ.get(name, "").strip()
+        if text and not (text.isascii() and text.isdecimal() and int(text) < 2**31):
+            raise CifarTrackError(
+                f"{name}={text} is no number of threads; expected a whole number, such as 1, or 0 "
+                "for every core"
+            )
+
+
 @contextmanager
 def variables(values: Mapping[str, str]) -> Iterator[None]:
     """Set environment variables for a moment; a process started meanwhile has them for good."""

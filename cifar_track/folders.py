@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 import platformdirs
 
@@ -84,6 +87,25 @@ def require_writable(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(b"\0")
+
+
+@contextmanager
+def temporary() -> Iterator[Path]:
+    """A folder for the block, from which MLflow can load a model.
+
+    Of a path with `%41` in it, MLflow makes one with `A`.
+
+    Raises:
+        CifarTrackError: the folder for temporary files has such a name.
+    """
+    place = tempfile.gettempdir()
+    if unquote(place) != place:
+        raise CifarTrackError(
+            f"MLflow can't load a model from below {place}, because of the % in that name; set "
+            "TMPDIR to another folder"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 def expanded(path: Path) -> Path:

@@ -13,6 +13,7 @@ import pytest
 
 from cifar_track import addresses, environment, folders
 from cifar_track.config import CifarTrackError
+from cifar_track.workflow.terminal import load_tensorflow
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -228,6 +229,27 @@ def test_a_tilde_is_the_home_folder(monkeypatch):
     assert folders.expanded(Path("~/data")) == Path("/home/me/data")
     with pytest.raises(CifarTrackError, match="in full"):
         folders.expanded(Path("~no_such_user_at_all/data"))
+
+
+@pytest.mark.parametrize("text", ["-1", "abc", "nan", "1.5", "99999999999"])
+def test_a_number_of_threads_that_is_none_is_one_line(monkeypatch, text):
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", text)
+    with pytest.raises(CifarTrackError, match=f"TF_NUM_INTRAOP_THREADS={text} is no number"):
+        load_tensorflow()
+
+
+def test_a_level_that_mlflow_stumbles_over_is_one_line(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "cifar_track", "runs"],
+        cwd=tmp_path,
+        env={**os.environ, "MLFLOW_LOGGING_LEVEL": "loud", "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: MLFLOW_LOGGING_LEVEL=loud is no level; expected DEBUG")
+    assert done.stderr.count("\n") == 1
 
 
 # Addresses

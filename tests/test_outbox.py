@@ -79,6 +79,19 @@ def test_a_patience_that_is_none_is_one_line_before_a_run_is_opened(
     assert not mlflow.search_runs(search_all_experiments=True, output_format="list")
 
 
+def test_an_outbox_that_can_not_be_looked_into_hides_no_other(
+    as_somebody_else, open_folder, monkeypatch
+):
+    monkeypatch.setenv("XDG_STATE_HOME", str(open_folder))
+    for name in ("theirs", "ours"):
+        folder = outbox.outboxes_folder() / name
+        folder.mkdir(parents=True)
+        (folder / outbox.JOURNAL).touch()
+    (outbox.outboxes_folder() / "theirs").chmod(0o000)
+    with as_somebody_else():
+        assert [path.name for path in outbox.outboxes_left()] == ["ours"]
+
+
 def write_model(folder):
     """The least that MLflow takes for a model: it is not loaded here."""
     folder.mkdir(parents=True)

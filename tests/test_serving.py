@@ -28,6 +28,7 @@ from PIL import Image
 from cifar_track import serving
 from cifar_track.config import CifarTrackError
 from cifar_track.serving import Front, save_classifier
+from cifar_track.tracking.address import folder_address
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
 # Smooth, so that scaling it is no matter of which filter.
@@ -305,6 +306,16 @@ def test_temporary_files_may_lie_in_a_folder_of_any_name(network, tmp_path, monk
     save_classifier(network, odd / "model", classes=NAMES, example=IMAGES[:2])
     assert (odd / "model" / "artifacts" / "model.keras").is_file()
     assert [path.name for path in odd.iterdir()] == ["model"]
+
+
+def test_a_model_may_lie_in_a_folder_that_mlflow_takes_for_another(network, tmp_path, monkeypatch):
+    odd = tmp_path / "a%41"
+    save_classifier(network, odd / "model", classes=NAMES, example=IMAGES[:2])
+    again = serving.load_network(folder_address(odd / "model"))
+    np.testing.assert_allclose(again(IMAGES), network(IMAGES), atol=1e-6)
+    monkeypatch.setattr(tempfile, "tempdir", str(odd))
+    with pytest.raises(CifarTrackError, match="set TMPDIR to another folder"):
+        serving.load_network(str(tmp_path))
 
 
 def test_a_model_whose_files_are_away_is_one_line(tmp_path):

@@ -11,7 +11,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.models.model import MLMODEL_FILE_NAME
 
-from cifar_track import tracking
+from cifar_track import folders, tracking
 from cifar_track.config import CifarTrackError, Demands
 from cifar_track.data import Images
 from cifar_track.registry import gates
@@ -39,11 +39,12 @@ def pass_gates(
         on_step: told what takes the next minutes.
 
     Raises:
-        CifarTrackError: what the run logged can't be read, or is about other images.
+        CifarTrackError: what the run logged can't be read, or is about other images, or no model
+            can be loaded from the folder for temporary files.
     """
     run = choice.run
-    with tempfile.TemporaryDirectory() as place:
-        logged = _logged_predictions(run, Path(place))
+    with folders.temporary() as place:
+        logged = _logged_predictions(run, place)
         if len(logged.labels) != len(test):
             raise CifarTrackError(
                 f"run {run.run_id} was evaluated on {len(logged.labels)} images, but the test set "
@@ -54,7 +55,7 @@ def pass_gates(
                 f"the test images here (digest {test.digest}) are not those that run {run.run_id} "
                 f"was evaluated on ({run.tags[tag.TEST_DIGEST]}); nothing was registered"
             )
-        folder = _model_folder(run, Path(place))
+        folder = _model_folder(run, place)
         behaviour, error = None, ""
         try:
             behaviour = ask_elsewhere(
@@ -72,7 +73,7 @@ def pass_gates(
             found.extend(gates.stays_within_limits(behaviour, demands))
         found.append(gates.predicts_every_class(logged, demands))
         if beside is not None:
-            theirs = _logged_predictions(beside, Path(place))
+            theirs = _logged_predictions(beside, place)
             found.append(gates.compares_with_champion(logged, theirs, demands))
     return tuple(found)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from cifar_track import folders
 from cifar_track.config import CifarTrackError
 
 if TYPE_CHECKING:
@@ -15,13 +16,15 @@ def load_network(model_uri: str) -> keras.Model:
     """The Keras network inside a logged model.
 
     Raises:
-        CifarTrackError: the model's files can't be read.
+        CifarTrackError: the model's files can't be read, or copied to where they can.
     """
     import mlflow.keras
+    from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     try:
-        return mlflow.keras.load_model(model_uri)
+        with folders.temporary() as place:  # the store's own folder may have any name
+            return mlflow.keras.load_model(download_artifacts(model_uri, dst_path=str(place)))
     except (MlflowException, OSError, ValueError) as error:
         raise unreadable(model_uri, error) from error
 

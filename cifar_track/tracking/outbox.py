@@ -213,7 +213,7 @@ def outboxes_folder() -> Path:
 def outboxes_left() -> list[Path]:
     """The folders of all outboxes that have not been sent and removed, the oldest first."""
     with contextlib.suppress(OSError):
-        found = [path for path in outboxes_folder().iterdir() if (path / JOURNAL).is_file()]
+        found = [path for path in outboxes_folder().iterdir() if folders.is_file(path / JOURNAL)]
         return sorted(found, key=lambda path: (path / JOURNAL).stat().st_mtime)
     return []
 

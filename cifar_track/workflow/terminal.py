@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 
+from cifar_track import environment
 from cifar_track.quiet import is_quiet
 
 FLAGS = ("TF_XLA_FLAGS", "XLA_FLAGS")
@@ -30,7 +31,11 @@ def load_tensorflow() -> None:
     They come from C++ before any setting of its log level counts, so the stream itself is put
     aside meanwhile; an exception is told as ever, once it is back. Not where the person has set
     flags for these libraries: one that they don't know ends the process with such a line.
+
+    Raises:
+        CifarTrackError: a number of threads in the environment is none.
     """
+    environment.require_threads()
     if any(os.environ.get(name) for name in FLAGS):
         _load()
         return
