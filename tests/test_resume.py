@@ -184,6 +184,31 @@ def test_more_trials_take_over_those_that_are_there(searched, capsys):
         assert copy.info.status == original.info.status
 
 
+def test_beginning_anew_lets_go_of_what_is_passed_over(store, cut, monkeypatch):
+    def kept():
+        return {file.parent.name for file in (store / "state").rglob("fit.checkpoint")}
+
+    def leave_one(**changes):
+        cut()
+        with pytest.raises(KeyboardInterrupt):
+            workflow.run_experiment("adam_bn", {**TINY, **changes}, resume="never")
+        monkeypatch.undo()
+        return newest()
+
+    other, same, held = leave_one(**{"training.seed": 1}), leave_one(), "held"
+    assert kept() == {other, same}
+    again = leave_one()
+    assert kept() == {other, again}
+    # What a process works on stays, and what is begun beside it keeps what there is.
+    with tracking.start_run(dataset_name="procedural", name=held, resume_run_id=again):
+        workflow.run_experiment("adam_bn", TINY, resume="never")
+        assert kept() == {other, again}
+    workflow.run_experiment("adam_bn", TINY, resume="apart")
+    assert kept() == {other, again}
+    workflow.run_experiment("adam_bn", TINY, resume="never")
+    assert kept() == {other}
+
+
 def test_another_search_says_what_makes_it_one(searched, monkeypatch, capsys):
     class Enough(Exception):
         pass

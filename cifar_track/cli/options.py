@@ -58,7 +58,8 @@ RESUME = click.option(
     type=click.Choice(["auto", "never", "same_commit"]),
     default="auto",
     show_default=True,
-    help="Go on with what a kill cut short, or begin anew; or only if the commit is the same.",
+    help="Go on with what a kill cut short; begin anew, and let go of it; or go on only if the "
+    "commit is the same.",
 )
 
 

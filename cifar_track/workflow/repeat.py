@@ -69,7 +69,7 @@ def repeat_run(run_id: str, *, data_dir: Path | None = None, cluster: Cluster | 
             cluster=cluster,
             run_name=f"{before.name} again",
             budget=before.tags.get(tag.BUDGET, "full"),
-            resume="never",
+            resume="apart",
         )
     )
     differences = _differences(before, again)

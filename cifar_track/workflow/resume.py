@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,17 +55,27 @@ def find_earlier(experiment: Experiment, data: Dataset, *, mode: str) -> Earlier
     Args:
         experiment: the page, its precision resolved.
         data: its images.
-        mode: `auto`; `never` to begin anew; `same_commit` to refuse what another commit began.
+        mode: `auto`; `never` to begin anew; `same_commit` to refuse what another commit began;
+            `apart` to begin anew beside what there is.
 
     Raises:
         CifarTrackError: another process has it; or another commit began it, and `mode` refuses
             that.
     """
-    if mode == "never":
+    if mode in ("never", "apart"):
         return None
     if experiment.search is None:
         return _find_fit(experiment, data, mode=mode)
     return _find_search(experiment, data, mode=mode)
+
+
+def passed_over(experiment: Experiment, data: Dataset) -> list[str]:
+    """The runs that a command would go on with, now or later, and that no process works on."""
+    if experiment.search is None:
+        runs = [run for _, run in _fits(experiment, data)]
+    else:
+        runs = _searches(experiment, data)
+    return [run.info.run_id for run in runs if tracking.holder_of(run) is None]
 
 
 def run_directory(run_id: str) -> Path:
@@ -83,11 +94,10 @@ def checkpoint_of(run_id: str) -> Path:
 
 
 def _find_search(experiment: Experiment, data: Dataset, *, mode: str) -> Earlier | None:
-    asked = search_tags(experiment, data)
-    settings = json.loads(asked[tag.SEARCH_SETTINGS])
-    runs = tracking.searches_of(experiment.name, dataset_name=data.name)
-    same = [run for run in runs if run.data.tags.get(tag.SEARCH_KEY) == asked[tag.SEARCH_KEY]]
+    settings = json.loads(search_tags(experiment, data)[tag.SEARCH_SETTINGS])
+    same = _searches(experiment, data)
     if not same:
+        runs = tracking.searches_of(experiment.name, dataset_name=data.name)
         if runs:
             before = _settings(runs[0])
             difference = tuning.first_difference(_fixed(before), _fixed(settings))
@@ -116,22 +126,36 @@ def _find_search(experiment: Experiment, data: Dataset, *, mode: str) -> Earlier
 
 
 def _find_fit(experiment: Experiment, data: Dataset, *, mode: str) -> Earlier | None:
-    from cifar_track.training import checkpoints
-
-    files = folders.state_directory().glob("runs/*/fit.checkpoint")
-    for file in sorted(files, key=_changed, reverse=True):
-        epochs = checkpoints.finished_epochs(file, experiment=experiment)
-        if not epochs:
-            continue
-        run = tracking.find_fit(file.parent.name, iteration=experiment.name)
-        if run is None or run.data.tags.get(tag.DATASET) != data.name:
-            continue
+    for epochs, run in _fits(experiment, data):
         if run.info.status == "FINISHED":
             return _over(experiment, run)
         earlier = earlier_of(run, mode=mode)
         tell(f"{experiment.name}: going on with run {earlier.run_id} after epoch {epochs}")
         return earlier
     return None
+
+
+def _searches(experiment: Experiment, data: Dataset) -> list[Any]:
+    """The runs of the same search, the newest first."""
+    key = search_tags(experiment, data)[tag.SEARCH_KEY]
+    runs = tracking.searches_of(experiment.name, dataset_name=data.name)
+    return [run for run in runs if run.data.tags.get(tag.SEARCH_KEY) == key]
+
+
+def _fits(experiment: Experiment, data: Dataset) -> Iterator[tuple[int, Any]]:
+    """The runs of the same fit whose checkpoints lie here, the last changed first.
+
+    Yields:
+        The epochs that are over, and MLflow's run.
+    """
+    from cifar_track.training import checkpoints
+
+    files = folders.state_directory().glob("runs/*/fit.checkpoint")
+    for file in sorted(files, key=_changed, reverse=True):
+        epochs = checkpoints.finished_epochs(file, experiment=experiment)
+        run = tracking.find_fit(file.parent.name, iteration=experiment.name) if epochs else None
+        if run is not None and run.data.tags.get(tag.DATASET) == data.name:
+            yield epochs, run
 
 
 def _over(experiment: Experiment, run: Any) -> Earlier:

@@ -29,6 +29,7 @@ from cifar_track.workflow.resume import (
     checkpoint_of,
     find_earlier,
     forget,
+    passed_over,
     search_tags,
 )
 from cifar_track.workflow.terminal import load_tensorflow, tell
@@ -65,8 +66,9 @@ def run_experiment(
         cluster: where a search runs its trials; this machine if None.
         run_name: what MLflow shows; the page's name unless given.
         budget: `full`, or `quick` for a run that is not to be taken for what its page can do.
-        resume: whether an earlier run of the same is gone on with: `auto`, `never`, or
-            `same_commit` to refuse one that another commit began.
+        resume: whether an earlier run of the same is gone on with: `auto`; `never`, and what it
+            kept for that is removed; `apart`, and it may be later; or `same_commit` to refuse one
+            that another commit began.
         parent_run_id: the run that this one belongs to, such as that of several seeds.
 
     Returns:
@@ -108,6 +110,7 @@ def run_experiment(
         forget(earlier.run_id)
         return earlier.run_id
     goes_on = earlier is not None and not earlier.takes_over
+    given_up = passed_over(experiment, data) if resume == "never" else []
     try:
         with (
             tuning.connected(cluster) as connection,
@@ -119,6 +122,8 @@ def run_experiment(
                 resume_run_id=earlier.run_id if earlier and goes_on else None,
             ) as run,
         ):
+            for run_id in given_up:
+                forget(run_id)
             figures = _run_inside(
                 run,
                 experiment,
