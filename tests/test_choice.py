@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import mlflow
 import pytest
 
@@ -18,8 +20,10 @@ def add(sqlite_store):
     tracking.open_store()
     started = 1_700_000_000_000
 
-    def add_run(name, *, status="FINISHED", dataset="cifar100", accuracy=0.4, **tags):
+    def add_run(name, *, status="FINISHED", dataset="cifar100", accuracy=0.4, days=0, **tags):
         nonlocal started
+        if days:
+            started = int(1000 * (time.time() + 86400 * days))
         started += 1000
         all_tags = {
             tag.KIND: "iteration",
@@ -221,6 +225,18 @@ class TestDefaultChoice:
         (line,) = capsys.readouterr().out.splitlines()
         assert line.startswith(f"left out: {left} iterations ({listed}) whose newest runs are ")
         assert "of the 3 that are shown" in line
+
+    def test_a_run_of_a_clock_that_is_ahead_is_not_the_newest(self, add):
+        now, quick = add("baseline"), add("tune", budget="quick")
+        ahead = [add("baseline", days=1, test_digest="e2"), add("adam_bn", days=1, budget="quick")]
+        chosen = tracking.newest_alike("cifar100", most=12)
+        assert self.names(chosen) == [now]
+        for run_id in ahead:
+            assert any(run_id[:8] in line and "in the future" in line for line in chosen.left_out)
+        assert [run.run_id for run in tracking.find_runs("cifar100")][:2] == [quick, now]
+        for run_id in (now, quick):
+            mlflow.MlflowClient().delete_run(run_id)
+        assert self.names(tracking.newest_alike("cifar100", most=12)) == [ahead[0]]
 
     def test_quick_runs_are_compared_where_there_are_no_others(self, add):
         ids = [add("baseline", budget="quick"), add("tune", budget="quick")]

@@ -129,6 +129,14 @@ def test_a_malformed_tag_is_a_line_for_its_run_and_the_rest_is_mended(client, ch
     assert [entry.run_id for entry in tracking.mend(found)] == [dead]
 
 
+def test_a_run_of_a_clock_that_is_ahead_is_left_alone_and_said_why(client):
+    ahead = open_run(client, hours_ago=-30, **of_this_process(host="another"))
+    [found] = tracking.find_abandoned(silent_minutes=60)
+    assert (found.run_id, found.status) == (ahead, None)
+    assert found.reason.endswith("its last word is of 30 hours from now, by a clock that is ahead")
+    assert "clock" not in tracking.find_abandoned()[0].reason
+
+
 def test_a_run_that_cannot_be_looked_at_is_ended_once_it_has_been_silent_for_so_long(client):
     silent = open_run(client, hours_ago=5, **of_this_process(host="another"))
     heard = open_run(client, hours_ago=5, **of_this_process(host="another"))

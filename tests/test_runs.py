@@ -79,6 +79,14 @@ def test_a_metric_that_is_no_number_is_null_for_scripts(logged, capsys):
     assert baseline["metrics"]["best_val_accuracy"] == 0.3
 
 
+def test_a_run_that_ends_before_it_starts_has_no_duration(logged, capsys):
+    end = mlflow.get_run(logged["baseline"]).info.start_time - 86_400_000
+    mlflow.MlflowClient().set_terminated(logged["baseline"], "FINISHED", end_time=end)
+    assert cli.run(["runs"]) == 0
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "baseline" in line]
+    assert line.split()[5] == "-"
+
+
 def test_a_filter_lists_what_matches_flat(logged, capsys):
     words = ("--filter", "metrics.best_val_accuracy > 0.55 AND tags.`cifar_track.kind` = 'trial'")
     found = json.loads(shown(capsys, *words, "--format", "json"))

@@ -87,6 +87,8 @@ def find_abandoned(
         silent = (time.time() - _last_sign_of_life(run) / 1000) / 60
         if status is None and silent > silent_minutes:
             reason, status = f"{reason}; silent for {_age(silent)}", "KILLED"
+        elif status is None and silent < 0 and silent_minutes < math.inf:
+            reason += f"; its last word is of {_age(-silent)} from now, by a clock that is ahead"
         judged.append((run, reason, status))
     finished = queries.search_runs(
         list(experiments),

@@ -14,6 +14,8 @@ from cifar_track.tracking.queries import (
     FINISHED_ITERATIONS,
     FinishedRun,
     finished_run,
+    is_of_the_future,
+    latest_start,
     search_runs,
 )
 from cifar_track.tracking.resolve import describe_run
@@ -54,8 +56,9 @@ def newest_alike(dataset_name: str, *, most: int) -> Choice:
     """Of each iteration the newest finished run that was taught and judged as the newest of all.
 
     Alike are runs on the same training and the same test images. Runs at a quick budget stand back
-    where there is one at a full budget. The store filters and sorts: what is not chosen is
-    not read, beyond the newest few, so that what was left out can be said.
+    where there is one at a full budget, and runs that start in the future, as of a host whose clock
+    is ahead, where there is another. The store filters and sorts: what is not chosen is not read,
+    beyond the newest few, so that what was left out can be said.
 
     Args:
         dataset_name: whose runs.
@@ -65,9 +68,13 @@ def newest_alike(dataset_name: str, *, most: int) -> Choice:
     if experiment_id is None:
         return Choice((), ())
     evaluated = f"{FINISHED_ITERATIONS} AND {_EVALUATED}"
-    newest = _newest(experiment_id, f"{evaluated} AND {_FULL}") or _newest(experiment_id, evaluated)
+    past = f"{evaluated} AND attributes.start_time <= {latest_start()}"
+    newest = None
+    for condition in (f"{past} AND {_FULL}", past, f"{evaluated} AND {_FULL}", evaluated):
+        newest = newest or _newest(experiment_id, condition)
     if newest is None:
         return Choice((), tuple(_summary([], experiment_id, None)))
+    evaluated = evaluated if is_of_the_future(newest) else past
     alike = _alike(newest, (tag.BUDGET, tag.TRAINING_DIGEST, tag.TEST_DIGEST))
     chosen, others = [newest], []
     while tag.ITERATION in newest.data.tags:  # one small question an iteration
@@ -221,6 +228,8 @@ def _summary(
             continue
         if "test_accuracy" not in run.data.metrics:
             passed_over["no evaluation"].append(run)
+        elif is_of_the_future(run) and (newest is None or not is_of_the_future(newest)):
+            passed_over["it starts in the future, by this machine's clock"].append(run)
         elif newest is None or _budget(run) != _budget(newest):
             passed_over[f"{_budget(run)} budget"].append(run)
         elif not _same(run, newest, tag.TEST_DIGEST):

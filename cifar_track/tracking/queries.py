@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 # What a file of a run that is cut short, or holds something else, makes of being read.
 UNREADABLE = (OSError, LookupError, TypeError, ValueError)
 _PAGE = 1000
+# As far as hosts' clocks may be apart.
+CLOCK_SECONDS = 600.0
 EPOCH_METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 # Each is a question to the store.
 MOST_CURVES = 100
@@ -70,11 +73,26 @@ class FinishedRun:
 
 
 def find_runs(dataset_name: str) -> list[FinishedRun]:
-    """Every finished run of an iteration on a data set, the newest first."""
+    """Every finished run of an iteration on a data set, the newest first.
+
+    Those that start in the future, as of a host whose clock is ahead, come last: when they were
+    made can't be told.
+    """
     experiment_id = store.find_experiment_id(dataset_name)
     if experiment_id is None:
         return []
-    return [finished_run(run) for run in search_runs([experiment_id], FINISHED_ITERATIONS)]
+    found = sorted(search_runs([experiment_id], FINISHED_ITERATIONS), key=is_of_the_future)
+    return [finished_run(run) for run in found]
+
+
+def latest_start() -> int:
+    """The latest start, in milliseconds since 1970, that a clock somewhat ahead may have given."""
+    return int(1000 * (time.time() + CLOCK_SECONDS))
+
+
+def is_of_the_future(run: mlflow.entities.Run) -> bool:
+    """Whether a run says that it starts later than now, by this machine's clock."""
+    return bool(run.info.start_time > latest_start())
 
 
 def find_child(parent_run_id: str, number: int | str) -> mlflow.entities.Run | None:

@@ -27,7 +27,7 @@ class Branch:
         kind: `iteration`, `trial`, `study`, `ablation`; empty where another program logged it.
         status: MLflow's word.
         started: milliseconds since 1970.
-        seconds: from start to end; None while it runs.
+        seconds: from start to end; None while it runs, or where it ends before it starts.
         metrics: the last value of each.
         parameters: by dotted name, as text.
         is_best: whether no finished run of the data set has a better figure.
@@ -108,14 +108,15 @@ def _branch(run: mlflow.entities.Run, experiment_id: str, best_id: str, *, deep:
             limit=MOST_CHILDREN,
             order_by="attributes.start_time ASC",
         )
-    ended = run.info.end_time
+    started, ended = run.info.start_time, run.info.end_time
     return Branch(
         run_id=run.info.run_id,
         name=run.info.run_name,
         kind=tags.get(tag.KIND, ""),
         status=run.info.status,
-        started=run.info.start_time,
-        seconds=None if ended is None else (ended - run.info.start_time) / 1000,
+        started=started,
+        # Two hosts whose clocks differ may have set the two.
+        seconds=None if ended is None or ended < started else (ended - started) / 1000,
         metrics=dict(run.data.metrics),
         parameters={k: v for k, v in run.data.params.items() if not k.startswith(PARAMETER)},
         is_best=run.info.run_id == best_id,
