@@ -238,6 +238,13 @@ class TestDefaultChoice:
             mlflow.MlflowClient().delete_run(run_id)
         assert self.names(tracking.newest_alike("cifar100", most=12)) == [ahead[0]]
 
+    def test_a_tag_with_a_quote_in_it_is_found_or_told(self, add):
+        ids = [add("tune"), add("it's", test_digest='e"1'), add("tune", test_digest='e"1')]
+        assert self.names(tracking.newest_alike("cifar100", most=12)) == ids[1:]
+        add('"it\'s"', test_digest='e"1')
+        with pytest.raises(CifarTrackError, match="filters can't look for"):
+            tracking.newest_alike("cifar100", most=12)
+
     def test_quick_runs_are_compared_where_there_are_no_others(self, add):
         ids = [add("baseline", budget="quick"), add("tune", budget="quick")]
         assert self.names(tracking.newest_alike("cifar100", most=12)) == ids
@@ -256,6 +263,7 @@ class TestDefaultChoice:
         add("lighter", accuracy=0.9, budget="quick")
         add("lighter", accuracy=0.9, protocol="test")
         add("lighter", accuracy=0.9, model_uri=None)
+        add("lighter", accuracy=float("nan"))
         second = add("baseline", accuracy=0.3)
         for champion in (second, "gone", None):
             choice = registry.choose_run(
@@ -264,6 +272,7 @@ class TestDefaultChoice:
             assert [run.run_id for run in choice.looked_at] == [best, second]
             assert sorted(reason for _, reason in choice.left_out) == [
                 "had a quick budget",
+                "has no best_val_accuracy",
                 "logged no model",
                 "was chosen by the test images (selection=test)",
                 "was judged by other validation images",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -119,7 +120,7 @@ def _unfit(run: FinishedRun, metric: str) -> str:
         return "was chosen by the test images (selection=test)"
     if run.model_uri is None:
         return "logged no model"
-    if metric not in run.metrics:
+    if not math.isfinite(run.metrics.get(metric, math.nan)):
         return f"has no {metric}"
     return ""
 

@@ -16,6 +16,7 @@ from cifar_track.tracking.queries import (
     finished_run,
     is_of_the_future,
     latest_start,
+    quoted,
     search_runs,
 )
 from cifar_track.tracking.resolve import describe_run
@@ -63,6 +64,9 @@ def newest_alike(dataset_name: str, *, most: int) -> Choice:
     Args:
         dataset_name: whose runs.
         most: so many iterations are chosen, those with the newest runs.
+
+    Raises:
+        CifarTrackError: somebody has given a run a tag that no filter can hold.
     """
     experiment_id = store.find_experiment_id(dataset_name)
     if experiment_id is None:
@@ -177,7 +181,7 @@ def _newest(experiment_id: str, condition: str) -> mlflow.entities.Run | None:
 def _alike(run: mlflow.entities.Run, names: Sequence[str]) -> str:
     """A filter for runs with the same of these tags, or without them as this one."""
     return " AND ".join(
-        f"tags.`{name}` = '{run.data.tags[name]}'"
+        f"tags.`{name}` = {quoted(run.data.tags[name])}"
         if name in run.data.tags
         else f"tags.`{name}` IS NULL"
         for name in names
@@ -191,7 +195,7 @@ def _same(run: mlflow.entities.Run, other: mlflow.entities.Run, name: str) -> bo
 def _of_no_iteration_of(runs: Sequence[mlflow.entities.Run]) -> str:
     """What is added to a filter so that no other run of their iterations matches."""
     return "".join(
-        f" AND tags.`{tag.ITERATION}` != '{run.data.tags[tag.ITERATION]}'"
+        f" AND tags.`{tag.ITERATION}` != {quoted(run.data.tags[tag.ITERATION])}"
         for run in runs
         if tag.ITERATION in run.data.tags
     )

@@ -85,6 +85,20 @@ def find_runs(dataset_name: str) -> list[FinishedRun]:
     return [finished_run(run) for run in found]
 
 
+def quoted(text: str) -> str:
+    """A text as MLflow's filters take it.
+
+    Raises:
+        CifarTrackError: they have no way to write one with both quotes, or that ends so.
+    """
+    quote = "'" if "'" not in text else '"'
+    if quote in text or text.endswith("\\"):
+        raise CifarTrackError(
+            f"MLflow's filters can't look for {text!r}; name it without quotes and backslashes"
+        )
+    return f"{quote}{text}{quote}"
+
+
 def latest_start() -> int:
     """The latest start, in milliseconds since 1970, that a clock somewhat ahead may have given."""
     return int(1000 * (time.time() + CLOCK_SECONDS))

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from cifar_track.addresses import shown
 from cifar_track.config import DATASETS, CifarTrackError
 from cifar_track.tracking import store
-from cifar_track.tracking.queries import FINISHED_ITERATIONS, search_runs
+from cifar_track.tracking.queries import FINISHED_ITERATIONS, quoted, search_runs
 from cifar_track.tracking.reach import first_line
 
 ID_LENGTH = 32
@@ -119,10 +119,9 @@ def _conditions(reference: str) -> list[str]:
     conditions = []
     if _BEGINNING_OF_AN_ID.fullmatch(reference):
         conditions.append(f"attributes.run_id LIKE '{reference}%'")
-    quote = "'" if "'" not in reference else '"'
-    # MLflow's filters have no way to write a name with both quotes, or one that ends so.
-    if reference and quote not in reference and not reference.endswith("\\"):
-        conditions.append(f"attributes.run_name = {quote}{reference}{quote}")
+    if reference:
+        with contextlib.suppress(CifarTrackError):  # then it is nobody's
+            conditions.append(f"attributes.run_name = {quoted(reference)}")
     return conditions
 
 

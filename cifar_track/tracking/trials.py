@@ -70,7 +70,7 @@ def searches_of(iteration: str, *, dataset_name: str) -> list[mlflow.entities.Ru
         return []
     found = queries.search_runs(
         [experiment_id],
-        f"tags.`{tag.ITERATION}` = '{iteration}' AND tags.`{tag.KIND}` = 'iteration'",
+        f"tags.`{tag.ITERATION}` = {queries.quoted(iteration)} AND tags.`{tag.KIND}` = 'iteration'",
         limit=NEWEST,
     )
     return [run for run in found if tag.SEARCH_SETTINGS in run.data.tags]
