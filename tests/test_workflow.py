@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from cifar_track import workflow
-from cifar_track.config import CifarTrackError, Demands
+from cifar_track.config import CifarTrackError, Demands, load_experiment, override
+from cifar_track.data import load_dataset
 
 TINY = {
     "data.dataset": "procedural",
@@ -254,14 +255,18 @@ def test_the_model_loads_without_this_package_and_predicts_what_was_logged(train
     client = mlflow.MlflowClient()
     uri = client.get_run(trained).data.tags["cifar_track.model_uri"]
     predictions = client.download_artifacts(trained, "evaluation/predictions.npz")
+    data = load_dataset(override(load_experiment("adam_bn"), TINY).data)
+    np.save(store / "images.npy", data.load_test().images)
     program = (
         "import sys, mlflow, numpy as np\n"
         "sys.path = [p for p in sys.path if p]\n"
         f"mlflow.set_tracking_uri('sqlite:///{store}/mlflow.db')\n"
         f"model = mlflow.pyfunc.load_model({uri!r})\n"
-        f"logged = np.load({predictions!r})\n"
-        "images = np.zeros((2, 32, 32, 3), np.uint8)\n"
-        "assert model.predict(images).shape == (2, 100)\n"
+        f"images = np.load({str(store / 'images.npy')!r})\n"
+        "answer = model.predict(images, params={'raw': True})\n"
+        f"logged = np.load({predictions!r})['probabilities']\n"
+        "assert logged.shape == (len(images), 100)\n"
+        "np.testing.assert_allclose(np.array(list(answer['probabilities'])), logged, atol=1e-5)\n"
         "assert not any(name.startswith('cifar_track') for name in sys.modules)\n"
     )
     subprocess.run([sys.executable, "-I", "-c", program], cwd="/", check=True)
