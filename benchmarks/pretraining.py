@@ -5,9 +5,10 @@
 
 ImageNet's weights are a download; here the same way is gone with weights of our own. The page
 `resnet50` is trained from random weights on one class of each of CIFAR-100's superclasses, its body
-saved as Keras's ResNet50 saves itself, and given to the page by `model.weights=PATH`, to be trained
-on a few images of each class that is left; beside it the same from random weights. Both are judged
-on all test images of those 80 classes. What the file has already is not run again.
+saved as Keras's ResNet50 saves itself, and given to the page by `model.weights=PATH`, to be
+fine-tuned on a few images of each class that is left, the last layer first; beside it all of the
+same network is trained on them from random weights. Both are judged on all test images of those 80
+classes. What the file has already is not run again.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +24,20 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.recorded import add, measure_apart, read
-from cifar_track.config import Experiment, load_experiment, override
+from cifar_track.config import Experiment, Value, load_experiment, override
 from cifar_track.data import Dataset, Images, load_dataset
 
 STARTS = ("random", "pretrained")
 PRETRAINING_EPOCHS = 10
 EPOCHS = 6
 IMAGES_A_CLASS = 50
+# As the page `resnet50_finetuned` has it: the last layer alone at first, all at a tenth of the rate
+# from then on, which from random weights would be the worse way.
+FINE_TUNING: Mapping[str, Value] = {
+    "training.head_epochs": 2,
+    "training.head_learning_rate": 0.001,
+    "optimizer.learning_rate": 0.0001,
+}
 
 
 def main() -> None:
@@ -91,7 +100,8 @@ def fine_tune(start: str, weights: Path, *, seed: int) -> dict[str, Any]:
             "data.train_per_class": IMAGES_A_CLASS,
             "training.epochs": EPOCHS,
             "training.seed": seed,
-            "model.weights": str(weights) if start == "pretrained" else "none",
+            "schedule.shape": "cosine",
+            **(FINE_TUNING | {"model.weights": str(weights)} if start == "pretrained" else {}),
         },
     )
     data = load_dataset(experiment.data)
