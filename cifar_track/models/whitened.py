@@ -8,7 +8,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from cifar_track.config import CifarTrackError, nearest
-from cifar_track.models.layers import BatchNormalization
+from cifar_track.models.layers import BatchNormalization, Conv2D
 
 ACTIVATIONS = ("relu", "silu", "gelu")
 
@@ -134,7 +134,7 @@ def adapt(network: keras.Model, images: NDArray[np.uint8]) -> None:
 
 
 def _convolution(x: keras.KerasTensor, filters: int, *, name: str) -> keras.KerasTensor:
-    return layers.Conv2D(
+    return Conv2D(
         filters,
         3,
         padding="same",
