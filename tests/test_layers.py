@@ -7,7 +7,7 @@ import tensorflow as tf
 from scipy import stats
 
 from cifar_track.models import for_serving
-from cifar_track.models.layers import Dropout, as_fast_layer, as_standard_layer
+from cifar_track.models.layers import Conv2D, Dropout, as_fast_layer, as_standard_layer
 
 CALLS = 400
 
@@ -97,6 +97,51 @@ def test_dropout_takes_a_noise_shape_as_keras_does():
     assert (mask == mask[:, :1]).all()
     assert mask.any()
     assert not mask.all()
+
+
+def convolved(kind, inputs, dtype, **settings):
+    """What a layer makes of images whose sides it is not told, and the gradients of its square."""
+    keras.utils.set_random_seed(1)
+    layer = kind(dtype="mixed_bfloat16" if dtype == "bfloat16" else dtype, **settings)
+    layer.build(inputs.shape)
+    layer.bias.assign(tf.linspace(-1.0, 1.0, layer.filters))
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, inputs.shape[-1]), dtype)])
+    def square(images):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            outputs = layer(images)
+            loss = tf.reduce_sum(tf.cast(outputs, tf.float32) ** 2)
+        variables = [layer.kernel.value, layer.bias.value]
+        return outputs, *tape.gradient(loss, [images, *variables])
+
+    return [np.asarray(tf.cast(each, tf.float32)) for each in square(tf.cast(inputs, dtype))]
+
+
+@pytest.mark.parametrize(
+    ("side", "settings"),
+    [
+        (1, {"kernel_size": 3, "padding": "same"}),  # a map that most taps never see
+        (2, {"kernel_size": 3, "padding": "same"}),
+        (7, {"kernel_size": 3, "padding": "same", "activation": "relu"}),
+        (4, {"kernel_size": (1, 5), "padding": "same"}),
+        (4, {"kernel_size": 1}),
+        (5, {"kernel_size": 1, "strides": (2, 1), "padding": "same"}),
+        # Keras's way.
+        (4, {"kernel_size": 4, "padding": "same"}),
+        (5, {"kernel_size": 3, "strides": 2, "padding": "same"}),
+        (5, {"kernel_size": 3}),
+    ],
+)
+@pytest.mark.parametrize("channels", [130, 3])
+def test_a_convolution_gives_what_kerass_own_gives_in_float32(side, settings, channels):
+    inputs = tf.random.stateless_normal((6, side, side + 1, channels), seed=(3, 4))
+    exact = convolved(keras.layers.Conv2D, inputs, "float32", filters=24, **settings)
+    ours = convolved(Conv2D, inputs, "bfloat16", filters=24, **settings)
+    for of_ours, of_keras in zip(ours, exact, strict=True):
+        assert of_ours.shape == of_keras.shape
+        # bfloat16 rounds to a 256th; sums that kept no more would be off by several times that.
+        assert np.abs(of_ours - of_keras).max() < 0.01 * np.abs(of_keras).max()
 
 
 @pytest.mark.parametrize("kind", [keras.layers.Dropout, keras.layers.BatchNormalization])
