@@ -132,9 +132,12 @@ class Conv2D(keras.layers.Conv2D):
         if not self._products_apply(inputs):
             return super().call(inputs)
         kernel = tf.convert_to_tensor(self.kernel)
-        if self.kernel_size == (1, 1):
+        height, width = self.kernel_size
+        if (height, width) == (1, 1) or tuple(inputs.shape[1:3]) == (1, 1):
+            # Of a larger filter, the middle alone sees a map of one place.
             down, right = self.strides
-            outputs = tf.tensordot(inputs[:, ::down, ::right], kernel[0, 0], axes=1)
+            seen = inputs[:, ::down, ::right]
+            outputs = tf.tensordot(seen, kernel[height // 2, width // 2], axes=1)
         else:
             outputs = _convolved(inputs, kernel)
         if self.use_bias:
