@@ -206,6 +206,7 @@ class TestReadme:
             "benchmarks.accuracy",
             "benchmarks.augmentation",
             "benchmarks.comparing",
+            "benchmarks.convolutions",
             "benchmarks.load",
             "benchmarks.profile",
             "benchmarks.reach",
