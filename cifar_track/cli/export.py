@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cifar_track.cli.options import DATA_DIRECTORY, DATASET_OF_RUNS, QUIET, ExpandedPath
-from cifar_track.config import CifarTrackError, registered_name
+from cifar_track.config import DEFAULT_DATASET, CifarTrackError, registered_name
 
 
 @click.command("export")
@@ -54,7 +54,7 @@ def export(
     if run_id and name:
         raise CifarTrackError("--run and --name exclude each other; give one of them")
     # A mistake in it is told before seconds of imports.
-    registered_name(dataset or "cifar100", name)
+    registered_name(dataset or DEFAULT_DATASET, name)
     from cifar_track import workflow
 
     workflow.export_model(

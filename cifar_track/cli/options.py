@@ -28,7 +28,7 @@ class ExpandedPath(click.Path):
 DATASET = click.option(
     "--dataset",
     type=click.Choice(tuple(config.DATASETS)),
-    default="cifar100",
+    default=config.DEFAULT_DATASET,
     show_default=True,
     help="Whose runs: those of the real images and of the stand-in never mix.",
 )
@@ -36,7 +36,7 @@ DATASET = click.option(
 DATASET_OF_RUNS = click.option(
     "--dataset",
     type=click.Choice(tuple(config.DATASETS)),
-    help="Whose runs.  [default: those of the runs named, otherwise cifar100]",
+    help=f"Whose runs.  [default: those of the runs named, otherwise {config.DEFAULT_DATASET}]",
 )
 DATA_DIRECTORY = click.option(
     "--data_dir",

@@ -8,7 +8,7 @@ from cifar_track.config.architectures import (
 )
 from cifar_track.config.checks import CifarTrackError, nearest
 from cifar_track.config.cluster import Cluster, require_search
-from cifar_track.config.datasets import DATASETS, DatasetInfo
+from cifar_track.config.datasets import DATASETS, DEFAULT_DATASET, DatasetInfo
 from cifar_track.config.fit import (
     OPTIMIZERS,
     PRECISIONS,
@@ -66,6 +66,7 @@ from cifar_track.config.values import Value, typed
 __all__ = [
     "CLASS_FIGURES",
     "DATASETS",
+    "DEFAULT_DATASET",
     "DEFAULT_METRIC",
     "EXPERIMENTS_DIRECTORY",
     "FIRST_CLASSES",

@@ -34,13 +34,15 @@ class DatasetInfo:
     is_the_studys: bool = False
 
 
+# What is meant where nobody says which.
+DEFAULT_DATASET = "cifar100"
 # Real images and stand-ins share neither an experiment nor a registered model.
 DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
     {
         info.name: info
         for info in (
             DatasetInfo(
-                name="cifar100",
+                name=DEFAULT_DATASET,
                 title="CIFAR-100",
                 image_shape=(32, 32, 3),
                 classes=100,

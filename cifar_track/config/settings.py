@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias, get_type_hints
 
 from cifar_track.config.checks import CifarTrackError, require, require_choice
-from cifar_track.config.datasets import DATASETS
+from cifar_track.config.datasets import DATASETS, DEFAULT_DATASET
 from cifar_track.config.fit import Augmentation, Optimizer, Prediction, Schedule, Training
 from cifar_track.config.section import Section
 from cifar_track.config.values import Value
@@ -31,7 +31,7 @@ class Data(Section):
     training images are trained on and the test images serve as validation.
     """
 
-    dataset: str = "cifar100"
+    dataset: str = DEFAULT_DATASET
     train_per_class: int = 450
     validation_per_class: int = 50
     test_per_class: int = 100

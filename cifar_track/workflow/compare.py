@@ -11,7 +11,7 @@ import numpy as np
 
 from cifar_track import folders, report, tracking
 from cifar_track.comparison import Comparison, RunResult, compare, summary_table
-from cifar_track.config import CifarTrackError, Data
+from cifar_track.config import DEFAULT_DATASET, CifarTrackError, Data
 from cifar_track.data import read_test_images
 from cifar_track.tracking import tag
 from cifar_track.workflow.progress import waiting
@@ -120,7 +120,7 @@ def choose_runs(
 ) -> Chosen:
     """Choose the runs as `compare_runs` is asked to, and print what was left out and why."""
     if not references and not filter_string:
-        dataset = dataset or "cifar100"
+        dataset = dataset or DEFAULT_DATASET
         choice = tracking.newest_alike(dataset, most=MOST_UNNAMED)
         for line in choice.left_out:
             tell(line)

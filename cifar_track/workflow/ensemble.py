@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cifar_track import blending, tracking
-from cifar_track.config import CifarTrackError
+from cifar_track.config import DEFAULT_DATASET, CifarTrackError
 from cifar_track.data import load_dataset
 from cifar_track.evaluation import Evaluation
 from cifar_track.statistics import paired_difference
@@ -78,7 +78,7 @@ def blend_runs(
     tracking.open_store()
     runs = tracking.find_finished_runs(references, filter_string, dataset_name=dataset)
     runs += tracking.kept_trials(search) if search else []
-    runs = runs or _group(dataset or "cifar100")
+    runs = runs or _group(dataset or DEFAULT_DATASET)
     labels = _require_same_images(runs)
     members = [_member(run, labels) for run in runs]
     weights = blending.select_weights([m.validation for m in members], labels, seed=seed)

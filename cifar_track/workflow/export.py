@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cifar_track import folders, tracking
-from cifar_track.config import CifarTrackError, registered_name
+from cifar_track.config import DEFAULT_DATASET, CifarTrackError, registered_name
 from cifar_track.data import load_dataset
 from cifar_track.tracking import FinishedRun
 from cifar_track.workflow.register import data_of
@@ -86,7 +86,7 @@ def _run_to_export(run_id: str | None, dataset: str | None, name: str | None) ->
     from cifar_track import registry
 
     if run_id is None:
-        run_id = registry.champion_run_id(registered_name(dataset or "cifar100", name))
+        run_id = registry.champion_run_id(registered_name(dataset or DEFAULT_DATASET, name))
     run = tracking.find_finished_run(run_id, dataset_name=dataset)
     if run.model_uri is None:
         raise CifarTrackError(f"run {run.run_id} logged no model; name another")

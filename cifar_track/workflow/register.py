@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cifar_track import tracking
-from cifar_track.config import Data, Demands
+from cifar_track.config import DEFAULT_DATASET, Data, Demands
 from cifar_track.workflow.progress import tell_progress, waiting
 from cifar_track.workflow.terminal import tell
 
@@ -21,7 +21,7 @@ SHOWN_CANDIDATES = 5
 def register_best(
     run_id: str | None = None,
     *,
-    dataset: str = "cifar100",
+    dataset: str = DEFAULT_DATASET,
     name: str | None = None,
     data_dir: Path | None = None,
     metric: str = "best_val_accuracy",
@@ -81,7 +81,7 @@ def register_best(
     tell(f"serve it: mlflow models serve -m {promotion.model_uri} --env-manager local --port 5001")
 
 
-def roll_back(*, dataset: str = "cifar100", name: str | None = None) -> None:
+def roll_back(*, dataset: str = DEFAULT_DATASET, name: str | None = None) -> None:
     """Give the alias `champion` back to the version that had it before.
 
     Args:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cifar_track import tracking
-from cifar_track.config import CifarTrackError, metrics_at
+from cifar_track.config import DEFAULT_DATASET, CifarTrackError, metrics_at
 from cifar_track.tracking import Branch
 from cifar_track.workflow.terminal import tell
 
@@ -19,7 +19,7 @@ BEST = "*"
 
 def show_runs(
     *,
-    dataset: str = "cifar100",
+    dataset: str = DEFAULT_DATASET,
     metric: str | None = None,
     filter_string: str = "",
     limit: int = 20,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from cifar_track import tracking
-from cifar_track.config import registered_name
+from cifar_track.config import DEFAULT_DATASET, registered_name
 from cifar_track.workflow.terminal import load_tensorflow, tell
 
 
 def serve_champion(
     *,
-    dataset: str = "cifar100",
+    dataset: str = DEFAULT_DATASET,
     name: str | None = None,
     host: str = "127.0.0.1",
     port: int = 5001,
