@@ -212,10 +212,18 @@ def test_reads_what_the_files_hold(lookalike):
     assert data.source == str(lookalike.folder)
 
 
-def test_the_test_file_is_left_alone_until_asked_for(copied):
-    (copied.folder / "test").write_bytes(b"not read")
-    data = copied.load(directory=copied.folder)
+def test_what_the_test_file_holds_is_left_alone_until_asked_for(copied):
+    path = copied.folder / "test"
+    whole = path.read_bytes()
+    path.write_bytes(b"no pickle")  # right by its hash
+    release = released(copied.folder, copied.archive)
+    data = replace(copied, release=release).load(directory=copied.folder)
     assert len(data.train) == 400
+    with pytest.raises(CifarTrackError, match="test is not a file of CIFAR-100"):
+        data.load_test()
+    path.write_bytes(whole)
+    data = copied.load(directory=copied.folder)
+    path.write_bytes(b"changed meanwhile")
     with pytest.raises(CifarTrackError, match="test is damaged"):
         data.load_test()
 
@@ -228,7 +236,8 @@ def test_a_data_set_can_be_handed_to_another_process(lookalike):
     assert pickle.loads(pickle.dumps(CIFAR100)) == CIFAR100
 
 
-@pytest.mark.parametrize("name", ["train", "meta"])
+# The test images too, which are wanted only when all is trained.
+@pytest.mark.parametrize("name", ["train", "meta", "test"])
 @pytest.mark.parametrize("damage", ["changed", "truncated", "foreign", "empty"])
 def test_a_damaged_file_is_named_with_both_hashes(copied, name, damage):
     path = copied.folder / name
@@ -732,8 +741,9 @@ def test_digest_covers_images_split_and_test_file(lookalike, copied):
         return load_dataset(sizes, directory=copied.folder, release=release).digest
 
     digests = [digest(), digest(split_seed=1), digest(selection="test"), digest(test_per_class=1)]
-    other_test = {**lookalike.release.file_md5, "test": "0" * 32}
-    digests.append(digest(release=replace(lookalike.release, file_md5=other_test)))
+    with (copied.folder / "test").open("ab") as test_file:
+        test_file.write(b"a byte more than a pickle needs")
+    digests.append(digest(release=released(copied.folder, copied.archive)))
     # One bit of the last image, which is enough to change the digest.
     content = dict(copied.entries["train"])
     content[b"data"] = content[b"data"].copy()

@@ -20,6 +20,7 @@ from cifar_track.data.original import (
     find_cifar100,
     read_images,
     read_names,
+    require_original_file,
 )
 from cifar_track.data.split import split_indices, test_indices
 
@@ -139,6 +140,8 @@ def _load_cifar100(settings: Data, folder: Path, *, release: Release) -> Dataset
             f"data.test_per_class={settings.test_per_class} is more than the test set has, "
             f"{release.test_per_class} images of each class"
         )
+    # A damaged one would be found when all is trained.
+    require_original_file(folder, "test", release=release)
     rows, fine, coarse = read_images(folder, "train", release=release)
     names, superclass_names = read_names(folder, release=release)
     classes = ClassNames(

@@ -97,6 +97,20 @@ def require_original(
     stream.seek(0)
 
 
+def require_original_file(directory: Path, name: str, *, release: Release = CIFAR100) -> None:
+    """Check one of the files train, test and meta by its hash, without looking at what it holds.
+
+    Raises:
+        CifarTrackError: the file is missing or damaged.
+    """
+    path = directory / name
+    try:
+        with path.open("rb") as stream:
+            require_original(stream, path, md5=release.file_md5[name])
+    except OSError as error:
+        raise CifarTrackError(f"cannot read {path}: {error.strerror or error}") from error
+
+
 def read_original(directory: Path, name: str, *, release: Release = CIFAR100) -> dict[str, Any]:
     """Verify and read one of the files train, test and meta.
 
