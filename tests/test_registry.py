@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -546,6 +547,11 @@ def test_the_card_lies_with_the_model_and_is_the_description(log, promote):
     ):
         assert words in card
     assert run_id in card
+    rows = re.findall(r"^\| (.+?) \| ([\d.]+) \| ([\d.]+) to ([\d.]+) \|$", card, re.MULTILINE)
+    with_interval = {name: [float(text) for text in texts] for name, *texts in rows}
+    for name in ("test accuracy", "precision", "recall", "F1", "log loss", "superclass"):
+        value, low, high = with_interval[name]
+        assert low < value < high
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "null", '{"run_id": "a"}'])

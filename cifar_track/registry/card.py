@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 
 import mlflow
 
-from cifar_track.config import DATASETS, metrics_at
+from cifar_track import tracking
+from cifar_track.comparison import Number, numbers_of
+from cifar_track.config import DATASETS, CifarTrackError, metrics_at
 from cifar_track.registry.gates import Gate
 from cifar_track.tracking import FinishedRun, tag
 
@@ -52,15 +54,15 @@ def model_card(run: FinishedRun, gates: Sequence[Gate]) -> str:
 
 def command(run: FinishedRun) -> str:
     """The command that makes the run again, every setting given."""
+    commit = run.tags.get(tag.MLFLOW_COMMIT)
+    checkout = f"git checkout {commit}\n" if commit else ""
     if tag.MEMBERS in run.tags:
-        return f"python -m cifar_track ensemble --runs {run.tags[tag.MEMBERS]}"
+        return f"{checkout}python -m cifar_track ensemble --runs {run.tags[tag.MEMBERS]}"
     settings = {
         name: value
         for name, value in sorted(run.parameters.items())
         if name.startswith(("data.", "augmentation.", "model.", "optimizer.", "training."))
     }
-    commit = run.tags.get(tag.MLFLOW_COMMIT)
-    checkout = f"git checkout {commit}\n" if commit else ""
     given = shlex.quote(" ".join(f"{name}={value}" for name, value in settings.items()))
     return (
         f"{checkout}python -m cifar_track train --experiment {shlex.quote(run.iteration)} "
@@ -80,16 +82,26 @@ def _again(run: FinishedRun) -> str:
 
 
 def _figures(run: FinishedRun) -> str:
+    intervals = _intervals(run)
     rows = []
     for info in metrics_at("registry"):
         if info.name not in run.metrics:
             continue
-        low, high = run.metrics.get(info.low), run.metrics.get(info.high)
+        number = intervals.get(info.name)
+        low, high = (None, None) if number is None else (number.low, number.high)
         interval = "" if low is None or high is None else f"{info.text(low)} to {info.text(high)}"
         rows.append(f"| {info.label} | {info.text(run.metrics[info.name])} | {interval} |")
     if not rows:
         return ""
     return "\n".join(["| figure | value | 95 % interval |", "|---|---|---|", *rows])
+
+
+def _intervals(run: FinishedRun) -> Mapping[str, Number]:
+    """The figures as a comparison has them, of the predictions that lie with the run."""
+    try:
+        return numbers_of([tracking.load_result(run.run_id)])[0].numbers
+    except CifarTrackError:  # they don't; a gate has said so
+        return {}
 
 
 def _weaknesses(run: FinishedRun) -> str:
@@ -126,11 +138,13 @@ def _data(run: FinishedRun, licence: str) -> str:
 
 def _cost(run: FinishedRun) -> str:
     seconds, cpu = run.metrics.get("fit_seconds"), run.metrics.get("fit_cpu_seconds")
-    if seconds is None or cpu is None:
+    if cpu is None:
         return ""
+    # An ensemble's members were fitted at other times, maybe at once.
+    wall = "" if seconds is None else f"{seconds:,.0f} s for the fit, "
     # 10 W a busy core is what servers of these years draw, give or take a factor of 2.
     return (
-        f"{seconds:,.0f} s for the fit, {cpu:,.0f} s of processor time: about "
+        f"{wall}{cpu:,.0f} s of processor time: about "
         f"{cpu * 10 / 3600:.1g} Wh at 10 W a core, which was not measured."
     )
 
