@@ -145,6 +145,23 @@ def test_a_convolution_gives_what_kerass_own_gives_in_float32(shape, settings):
             assert np.abs(of_ours - of_keras).max() < 0.01 * np.abs(of_keras).max()
 
 
+@pytest.mark.parametrize(("channels", "by_products"), [(256, True), (64, False)])
+def test_a_wide_convolution_takes_its_filters_gradient_by_products(channels, by_products):
+    layer = Conv2D(8, 3, padding="same", dtype="mixed_bfloat16")
+    inputs = tf.zeros((2, 4, 4, channels), tf.bfloat16)
+    layer.build(inputs.shape)
+
+    @tf.function
+    def gradient():
+        with tf.GradientTape() as tape:
+            outputs = layer(inputs)
+        return tape.gradient(outputs, layer.kernel.value)
+
+    graph = gradient.get_concrete_function().graph
+    used = {operation.type for operation in graph.get_operations()}
+    assert ("MatMul" in used, "Conv2DBackpropFilter" in used) == (by_products, not by_products)
+
+
 @pytest.mark.parametrize("kind", [keras.layers.Dropout, keras.layers.BatchNormalization])
 def test_fast_layers_and_kerass_own_turn_into_each_other(kind):
     standard = kind(0.3, name="x") if kind is keras.layers.Dropout else kind(epsilon=0.01, name="x")
