@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ SIGNALS = tuple(
 # with a SIGTERM of its own, up to a second later. What is stuck for longer can be interrupted.
 HOLD_SECONDS = 30.0
 WATCH_SECONDS = 1.0
+AGAIN_SECONDS = 0.01
 SHELLS = ("ash", "bash", "dash", "fish", "ksh", "sh", "zsh", "cmd.exe")
 
 
@@ -49,8 +52,10 @@ def raised() -> Iterator[None]:
     """Let SIGINT, SIGTERM and SIGHUP raise: the first of them, where the program stands.
 
     Those that follow within `HOLD_SECONDS` are passed over, so that whatever the exception
-    passes on its way out may clean up in peace. Inside another such block, and outside the main
-    thread, nothing changes; a signal that is ignored, as `nohup` has it, stays ignored.
+    passes on its way out may clean up in peace. One that comes while Python calls what it lets
+    nothing out of, such as `__del__`, is raised again when that is over. Inside another such block,
+    and outside the main thread, nothing changes; a signal that is ignored, as `nohup` has it, stays
+    ignored.
     """
     if _State.installed or not _in_main_thread():
         yield
@@ -58,6 +63,7 @@ def raised() -> Iterator[None]:
     before: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
     _State.pending, _State.held_until, _State.deferred = None, 0.0, False
     _State.installed = True
+    hook_before, sys.unraisablehook = sys.unraisablehook, _raise_again
     try:
         for number, handler in before.items():
             if handler is not signal.SIG_IGN:
@@ -67,6 +73,7 @@ def raised() -> Iterator[None]:
         for number, handler in before.items():
             # None stands for a handler that Python did not set and can't set again.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        sys.unraisablehook = hook_before
         _State.installed = False
 
 
@@ -137,10 +144,7 @@ def follow_launcher() -> None:
         while os.getppid() == parent and _lives(launcher):
             time.sleep(WATCH_SECONDS)
         _State.launcher_gone = True
-        if hasattr(signal, "pthread_kill"):
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-        else:
-            signal.raise_signal(signal.SIGTERM)
+        _send(signal.SIGTERM)
 
     threading.Thread(target=watch, name="launcher-watch", daemon=True).start()
 
@@ -167,6 +171,31 @@ def _raise_pending() -> None:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise Terminated(number, "its launcher is gone" if _State.launcher_gone else "")
+
+
+def _raise_again(unraisable: sys.UnraisableHookArgs) -> None:
+    """What Python does with an exception that it can't let out, which is to print it."""
+    lost = unraisable.exc_value
+    if not isinstance(lost, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+        return
+    _State.held_until = 0.0
+    number = lost.number if isinstance(lost, Terminated) else signal.SIGINT
+
+    def again() -> None:
+        time.sleep(AGAIN_SECONDS)
+        _send(number)
+
+    # Not by `threading`, whose locks may be held by what was interrupted.
+    _thread.start_new_thread(again, ())
+
+
+def _send(number: int) -> None:
+    """Send a signal to the main thread, from another."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:
+        signal.raise_signal(number)
 
 
 def _lives(process: Any) -> bool:

@@ -114,6 +114,53 @@ def test_a_signal_that_comes_when_the_clean_up_is_stuck_is_heard():
         assert process.communicate(timeout=20)[0] == "left\n"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "inside",
+    [
+        """
+        class Inside:
+            def __del__(self):
+                wait()
+        def enter(): Inside()
+        """,
+        """
+        import weakref
+        class Inside: pass
+        def enter():
+            inside = Inside()
+            reference = weakref.ref(inside, lambda _: wait())
+            del inside
+        """,
+    ],
+)
+def test_a_signal_that_comes_where_python_lets_nothing_out_is_heard(number, inside):
+    process = start(
+        """
+        def wait():
+            print("inside", flush=True)
+            time.sleep(60)
+        """
+        + inside
+        + """
+        try:
+            with interrupts.raised():
+                enter()
+                for _ in range(600):
+                    time.sleep(0.1)
+        except KeyboardInterrupt as error:
+            print("heard", flush=True)
+            os._exit(interrupts.exit_status(error))
+        """,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout.readline() == "inside\n"
+    process.send_signal(number)
+    told, complaints = process.communicate(timeout=20)
+    assert (told, complaints) == ("heard\n", "")
+    assert process.returncode == 128 + number
+
+
 def test_handlers_are_put_back_and_what_is_ignored_stays_ignored():
     script = """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
