@@ -39,6 +39,8 @@ _CONFIG: Mapping[str, Any] = {
         "labelFontSize": 11,
         "titleFontSize": 11,
         "titleFontWeight": "normal",
+        # Moved inwards, the first and the last would lie on their neighbours.
+        "labelFlush": False,
         # To hold a label to a limit takes as long as to draw it; see `GIVEN_NAMES`.
         "labelLimit": 0,
     },
