@@ -51,7 +51,7 @@ EXPERIMENT = Experiment(
     ),
     schedule=Schedule(shape="linear", warm_up=0.2),
     training=Training(
-        epochs=45, batch_size=500, label_smoothing=0.2, first_side=20, full_side_from=0.8
+        epochs=30, batch_size=500, label_smoothing=0.2, first_side=20, full_side_from=0.8
     ),
     prediction=Prediction(views=6),
 )
