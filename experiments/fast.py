@@ -12,12 +12,14 @@ filters, which the processor's convolutions take better than 24.
 Expected: 0.70 of the test images, over three seeds, within the 1,300 CPU seconds that 20 epochs of
 the study's recipe take.
 
-Measured (seeds 0, 1 and 2, commits f3872de and f5c4694, the settings below): test accuracy 0.7203,
-0.7189 and 0.7220, on average 0.720 (95 % interval by Student's t 0.717 to 0.724); seed 2 had macro
-precision, recall and F1 of 0.725, 0.722 and 0.722; validation, of single views, 0.704, 0.705 and
-0.700 in the last epoch, the best; 1,335, 1,426 and 1,305 CPU seconds of fit on one thread of a
-machine that was busy, least at the last. With a learning rate of 0.24 the training accuracy stood
-at 0.30 for two epochs at its peak, where 0.12 went on to 0.41.
+Measured (seeds 0, 1 and 2, commit b000d23, the settings below): test accuracy 0.7200, 0.7229 and
+0.7214, on average 0.721 (95 % interval by Student's t 0.718 to 0.725); macro precision, recall and
+F1 0.723, 0.721 and 0.721; validation, of single views, 0.704, 0.707 and 0.702 in the last epoch, the
+best; 937, 881 and 759 CPU seconds of fit on one thread of an Intel Xeon, whose other core was busy
+during the first and idle during most of the last. Before wide convolutions took their gradients by
+products of matrices, on an AMD EPYC: 0.7203, 0.7189 and 0.7220 in 1,335, 1,426 and 1,305 seconds.
+With a learning rate of 0.24 the training accuracy stood at 0.30 for two epochs at its peak, where
+0.12 went on to 0.41.
 """
 
 from cifar_track.config import (
