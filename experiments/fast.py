@@ -14,10 +14,11 @@ the study's recipe take.
 
 Measured (seeds 0, 1 and 2, commit b000d23, the settings below): test accuracy 0.7200, 0.7229 and
 0.7214, on average 0.721 (95 % interval by Student's t 0.718 to 0.725); macro precision, recall and
-F1 0.723, 0.721 and 0.721; validation, of single views, 0.704, 0.707 and 0.702 in the last epoch, the
-best; 937, 881 and 759 CPU seconds of fit on one thread of an Intel Xeon, whose other core was busy
-during the first and idle during most of the last. Before wide convolutions took their gradients by
-products of matrices, on an AMD EPYC: 0.7203, 0.7189 and 0.7220 in 1,335, 1,426 and 1,305 seconds.
+F1 0.723, 0.721 and 0.721; validation, of single views, 0.704, 0.707 and 0.702 in the last epoch,
+the best; 937, 881 and 759 CPU seconds of fit on one thread of an Intel Xeon, whose other core was
+busy during the first and idle during most of the last. Before wide convolutions took their
+gradients by products of matrices, on an AMD EPYC: 0.7203, 0.7189 and 0.7220 in 1,335, 1,426 and
+1,305 seconds.
 With a learning rate of 0.24 the training accuracy stood at 0.30 for two epochs at its peak, where
 0.12 went on to 0.41.
 """
