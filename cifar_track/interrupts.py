@@ -8,8 +8,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -63,7 +64,8 @@ def raised() -> Iterator[None]:
     before: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
     _State.pending, _State.held_until, _State.deferred = None, 0.0, False
     _State.installed = True
-    hook_before, sys.unraisablehook = sys.unraisablehook, _raise_again
+    hook_before = sys.unraisablehook
+    sys.unraisablehook = partial(_raise_again, otherwise=hook_before)
     try:
         for number, handler in before.items():
             if handler is not signal.SIG_IGN:
@@ -173,11 +175,13 @@ def _raise_pending() -> None:
     raise Terminated(number, "its launcher is gone" if _State.launcher_gone else "")
 
 
-def _raise_again(unraisable: sys.UnraisableHookArgs) -> None:
+def _raise_again(
+    unraisable: sys.UnraisableHookArgs, *, otherwise: Callable[[sys.UnraisableHookArgs], object]
+) -> None:
     """What Python does with an exception that it can't let out, which is to print it."""
     lost = unraisable.exc_value
     if not isinstance(lost, KeyboardInterrupt):
-        sys.__unraisablehook__(unraisable)
+        otherwise(unraisable)
         return
     _State.held_until = 0.0
     number = lost.number if isinstance(lost, Terminated) else signal.SIGINT
