@@ -87,8 +87,9 @@ def _figures(run: FinishedRun) -> str:
     for info in metrics_at("registry"):
         if info.name not in run.metrics:
             continue
-        number = intervals.get(info.name)
-        low, high = (None, None) if number is None else (number.low, number.high)
+        low, high = run.metrics.get(info.low), run.metrics.get(info.high)
+        if info.name in intervals:
+            low, high = intervals[info.name].low, intervals[info.name].high
         interval = "" if low is None or high is None else f"{info.text(low)} to {info.text(high)}"
         rows.append(f"| {info.label} | {info.text(run.metrics[info.name])} | {interval} |")
     if not rows:
