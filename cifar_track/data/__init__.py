@@ -8,7 +8,8 @@ from cifar_track.data.dataset import (
     read_test_images,
 )
 from cifar_track.data.download import DataUnavailableError, ensure_cifar100
-from cifar_track.data.original import CIFAR100, Release, find_cifar100
+from cifar_track.data.original import CIFAR100, Release
+from cifar_track.data.places import find_cifar100
 from cifar_track.data.procedural import generate_images, procedural_names
 from cifar_track.data.repeats import find_seen
 from cifar_track.data.split import stratified_indices

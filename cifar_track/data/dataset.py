@@ -17,11 +17,11 @@ from cifar_track.data.original import (
     CIFAR100,
     Release,
     as_images,
-    find_cifar100,
     read_images,
     read_names,
     require_original_file,
 )
+from cifar_track.data.places import find_cifar100
 from cifar_track.data.split import split_indices, test_indices
 
 # The stand-in's test images are the same in every run; the others are split_seed's.

@@ -22,16 +22,8 @@ import filelock
 
 from cifar_track.addresses import shown
 from cifar_track.config import CifarTrackError
-from cifar_track.data.original import (
-    ARCHIVE,
-    CIFAR100,
-    FILES,
-    FOLDER,
-    Release,
-    find_cifar100,
-    holds_files,
-    require_original,
-)
+from cifar_track.data.original import CIFAR100, FILES, Release, require_original
+from cifar_track.data.places import ARCHIVE, FOLDER, find_cifar100, holds_files
 from cifar_track.folders import cache_directory
 from cifar_track.quiet import is_quiet
 
