@@ -378,6 +378,36 @@ def test_the_average_is_kerass_for_the_weights_and_holds_the_statistics(images):
     assert np.abs(np.asarray(model.weights[2]) - statistics[-1]).max() == 0
 
 
+def test_what_is_frozen_is_no_part_of_the_average(images):
+    frozen = keras.layers.BatchNormalization(trainable=False)
+    layers = [keras.layers.Flatten(), frozen, keras.layers.Dense(4), keras.layers.Softmax()]
+    model = keras.Sequential([keras.Input((32, 32, 3)), *layers])
+    # Of values that an average of themselves would change in their last bits.
+    given = [np.random.default_rng(n).uniform(1, 2, 3072).astype(np.float32) for n in range(4)]
+    frozen.set_weights(given)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    averager = callbacks.AverageWeights(0.9, steps_at_once=1)
+    judged = []
+    seen = keras.callbacks.LambdaCallback(
+        on_test_begin=lambda logs: judged.extend(frozen.get_weights())
+    )
+    x, y = images.images / 255, images.labels
+    model.fit(x, y, batch_size=10, verbose=0, validation_data=(x, y), callbacks=[averager, seen])
+    for weight, kept in zip(judged, given, strict=True):
+        np.testing.assert_array_equal(weight, kept)
+    assert [value.shape for value in averager.state()] == [(3072, 4), (4,), ()]
+
+
+def test_a_step_is_traced_once(images, monkeypatch):
+    traced = []
+    step = keras.Model.train_step
+    monkeypatch.setattr(
+        keras.Model, "train_step", lambda self, data: traced.append(1) or step(self, data)
+    )
+    fit(images, **{"training.epochs": 2})
+    assert len(traced) == 1
+
+
 def test_the_average_is_what_is_kept(images):
     changes = {"optimizer.learning_rate": 0.01, "training.average": 0.9, "training.epochs": 3}
     result = fit(images, **changes)

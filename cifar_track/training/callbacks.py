@@ -108,7 +108,7 @@ class StopDiverged(keras.callbacks.Callback):
 
 
 class AverageWeights(keras.callbacks.Callback):
-    """Keeps a moving average of all weights, which takes their place whenever they are judged.
+    """Keeps a moving average of what is trained, which takes its place whenever it is judged.
 
     Keras's optimizers average too, but only what they move themselves, so that the statistics of
     normalisation would be those of other weights. Here these are averaged alike. The first steps
@@ -131,7 +131,14 @@ class AverageWeights(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: object = None) -> None:  # noqa: ARG002
         """Begin with nothing averaged, or with what was restored."""
-        floating = [w for w in self.model.weights if w.dtype.startswith(("float", "bfloat"))]
+        frozen = {
+            id(w) for layer in self.model.layers if not layer.trainable for w in layer.weights
+        }
+        floating = [
+            weight
+            for weight in self.model.weights
+            if weight.dtype.startswith(("float", "bfloat")) and id(weight) not in frozen
+        ]
         self.weights = [weight.value for weight in floating]
         self.sums = [tf.Variable(tf.zeros_like(weight)) for weight in self.weights]
         self.kept = [tf.Variable(tf.zeros_like(weight)) for weight in self.weights]

@@ -22,6 +22,8 @@ from cifar_track.training.callbacks import AverageWeights, BestEpoch, EpochListe
 COURSE = "course.json"
 # What a fit does not depend on: a search's budget may grow, a page may be renamed.
 NO_PART = ("name", "search.")
+# Of what the arrays hold; a checkpoint of another is none.
+LAYOUT = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +204,7 @@ def _facts(file: Path, experiment: Experiment) -> Mapping[str, Any] | None:
 
 def _key(experiment: Experiment) -> str:
     settings = {k: v for k, v in flatten(experiment).items() if not k.startswith(NO_PART)}
+    settings["layout"] = LAYOUT
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 

@@ -123,6 +123,7 @@ def fit(
             jit_compile=bool(tf.config.list_physical_devices("GPU")),
             steps_per_execution=steps_at_once,
         )
+        _make_state(model, classes=classes, shares_of=shares_of)
         if settings.average:
             keeping.average = AverageWeights(settings.average, steps_at_once)
 
@@ -223,6 +224,17 @@ def _metrics(*, shares_of: int | None) -> list[str | keras.metrics.Metric]:
         return ["accuracy"]
     # So that a validation loss means the same on every page.
     return ["accuracy", keras.metrics.CategoricalCrossentropy(name=CROSS_ENTROPY)]
+
+
+def _make_state(model: keras.Model, *, classes: int, shares_of: int | None) -> None:
+    """Make what the optimizer and the metrics keep.
+
+    Where a step makes any of it, TensorFlow traces the step twice, which takes ResNet50 seconds.
+    """
+    model.optimizer.build(model.trainable_variables)
+    labels = np.zeros((1,) if shares_of is None else (1, shares_of), np.int64)
+    model.compute_metrics(None, labels, np.full((1, classes), 1 / classes, np.float32))
+    model.reset_metrics()
 
 
 def _steps_at_once(steps: int) -> int:

@@ -97,7 +97,8 @@ def log_outcome(
     with waiting("evaluating"):
         test = data.load_test()
         run.set_tags({tag.TEST_DIGEST: test.digest})
-        logarithms = training.predict(models.with_log_probabilities(served), test.images)
+        judged = models.with_log_probabilities(served)
+        logarithms = training.predict(judged, test.images)
         evaluation = judge(np.exp(logarithms), test, data, log_probabilities=logarithms)
     figures = {
         "best_val_accuracy": fit.best_val_accuracy,
@@ -116,6 +117,7 @@ def log_outcome(
         run.log_metrics(figures)
         run.log_history(fit.history)
         run.log_evaluation(evaluation)
-        run.log_validation(training.predict(served, data.validation.images), data.validation.labels)
+        validation = np.exp(training.predict(judged, data.validation.images))
+        run.log_validation(validation, data.validation.labels)
         log_classifier(run, served, data, step=fit.best_epoch)
     return figures

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from cifar_track import folders, tracking
+from cifar_track import folders, tracking, tuning
 from cifar_track.config import DATASETS, CifarTrackError, Demands, Value, load_experiment
 from cifar_track.data import DataUnavailableError, ensure_cifar100
 from cifar_track.workflow.compare import compare_runs
 from cifar_track.workflow.register import register_best
+from cifar_track.workflow.side_by_side import require_all, run_side_by_side
 from cifar_track.workflow.terminal import load_tensorflow, tell
 from cifar_track.workflow.train import run_experiment
 
@@ -48,6 +50,8 @@ ITERATIONS: Mapping[str, Mapping[str, Value]] = {
         "model.trainable": "head",
     },
 }
+# The order in which they begin, so that at the end nothing waits for a long one.
+LONGEST_FIRST = ("tune", "resnet50", "adam_bn", "baseline")
 LIMITS = """\
 quick study: the four iterations on {images:,} plain images for {epochs} epochs. It shows every part
 at work. It does not show
@@ -79,21 +83,35 @@ def run_study(*, dataset: str = "auto", data_dir: Path | None = None, seed: int 
     tracking.open_registry()  # wanted when all is trained
     chosen = _choose_dataset(dataset, data_dir)
     tell(_limits())
-    run_ids = []
-    with tracking.start_run(dataset_name=chosen, name="quick study", kind="study"):
-        for name, budget in ITERATIONS.items():
-            settings = {
-                **QUICK,
-                **budget,
-                "data.dataset": chosen,
-                "training.seed": seed,
-            }
-            if name == "resnet50":
-                settings |= _resnet50_weights()
-            run_ids.append(run_experiment(name, settings, data_dir=data_dir, budget="quick"))
-            gc.collect()  # Keras's graphs are cycles, and hold the images
+    workers = min(tuning.default_workers(), len(ITERATIONS))
+    with tracking.start_run(dataset_name=chosen, name="quick study", kind="study") as run:
+        run_ids, failures = run_side_by_side(
+            {
+                name: partial(
+                    _run_iteration,
+                    name,
+                    {
+                        **QUICK,
+                        **ITERATIONS[name],
+                        "data.dataset": chosen,
+                        "training.seed": seed,
+                    },
+                    data_dir=data_dir,
+                    parent_run_id=run.id,
+                )
+                for name in LONGEST_FIRST
+            },
+            workers=workers,
+        )
+        require_all(run_ids, failures)
         _register(chosen, data_dir)
-    compare_runs(run_ids, dataset=chosen, output=REPORT_DIRECTORY)
+    compare_runs([run_ids[name] for name in ITERATIONS], dataset=chosen, output=REPORT_DIRECTORY)
+
+
+def _run_iteration(name: str, settings: Mapping[str, Value], **about: Any) -> str:
+    if name == "resnet50":
+        settings = {**settings, **_resnet50_weights()}
+    return run_experiment(name, settings, budget="quick", **about)
 
 
 def _limits() -> str:
