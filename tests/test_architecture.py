@@ -27,7 +27,7 @@ LEVELS = (
         "statistics",
         "blending",
     },
-    {"addresses", "environment", "folders", "interrupts", "quiet", "seeds", "streams"},
+    {"addresses", "child", "environment", "folders", "interrupts", "quiet", "seeds", "streams"},
     {"config"},
     {"__init__"},
 )
@@ -39,6 +39,7 @@ ALLOWED = {
     "cli": {"click"},
     "config": set(),
     "addresses": set(),
+    "child": set(),
     "environment": {"keras"},
     "folders": {"platformdirs"},
     "interrupts": {"psutil"},

@@ -18,8 +18,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from cifar_track import child
 from cifar_track.config import CifarTrackError, Cluster
-from cifar_track.tuning.executors import Job, PlaceReport, Report, child
+from cifar_track.tuning.executors import Job, PlaceReport, Report
 from cifar_track.tuning.executors.trial import TrainTrial
 
 # How long the head may take to be reached, how long the cluster to take the code and answer, and
@@ -126,7 +127,8 @@ class ClusterConnection:
 
 def _serve(cluster: Cluster, connection: Connection, log: Path) -> None:
     """The main function of the process that speaks to Ray."""
-    child.begin(log)
+    child.begin()
+    child.print_to(log)
     # Here alone: Ray answers SIGTERM in a way of its own as soon as it is imported.
     from cifar_track.tuning.executors.ray import driver
 

@@ -12,13 +12,13 @@ import time
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 
+from cifar_track import child
 from cifar_track.tuning.executors import (
     EndReport,
     EpochReport,
     Job,
     KilledReport,
     Report,
-    child,
     trial,
 )
 from cifar_track.tuning.executors.trial import TrainTrial
@@ -115,7 +115,8 @@ def wait_for_reports(processes: Mapping[int, TrialProcess]) -> list[int]:
 
 def _run(train: TrainTrial, job: Job, connection: Connection) -> None:
     """The main function of a trial's process."""
-    child.begin(job.log)
+    child.begin()
+    child.print_to(job.log)
     end = trial.run(train, job, send=connection.send)
     if end.error is None:
         job.log.unlink(missing_ok=True)

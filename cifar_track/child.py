@@ -1,4 +1,4 @@
-"""What every process that is started here does: it dies with its parent and prints to a file."""
+"""What every process that the program starts of itself does: it dies with its parent."""
 
 from __future__ import annotations
 
@@ -30,17 +30,16 @@ def start(process: BaseProcess, *, environment: Mapping[str, str]) -> None:
         process.start()
 
 
-def begin(log: Path) -> None:
-    """To be called first in a process that `start` started; `log` takes what it prints."""
+def begin() -> None:
+    """To be called first in a process that `start` started."""
     # Blocked by the parent while it started this process, so that it inherits the mask.
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    _print_to(log)
 
 
-def _print_to(log: Path) -> None:
-    """Sends all that this process prints to a file, TensorFlow's own lines and a crash's too."""
+def print_to(log: Path) -> None:
+    """Send all that this process prints to a file, TensorFlow's own lines and a crash's too."""
     with log.open("wb") as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
