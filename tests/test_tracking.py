@@ -399,7 +399,7 @@ def test_a_run_without_evaluation_is_told_in_one_line(sqlite_store):
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_an_evaluation_that_is_damaged_is_told_in_one_line(sqlite_store, damage):
     with start() as run:
-        run.log_evaluation(make_evaluation())
+        run.log_evaluation(make_evaluation(classes=8, superclasses=2))
     folder = Path(mlflow.get_run(run.id).info.artifact_uri.removeprefix("file://"))
     path = folder / "evaluation" / "predictions.npz"
     path.write_bytes(damage(path.read_bytes()))
@@ -412,7 +412,7 @@ def test_an_evaluation_that_is_damaged_is_told_in_one_line(sqlite_store, damage)
 
 def test_predictions_of_another_run_are_told_in_one_line(sqlite_store):
     with start() as run:
-        run.log_evaluation(make_evaluation())
+        run.log_evaluation(make_evaluation(classes=8, superclasses=2))
     folder = Path(mlflow.get_run(run.id).info.artifact_uri.removeprefix("file://"))
     path = folder / "evaluation" / "predictions.npz"
     whole = tracking.read_arrays(path)
