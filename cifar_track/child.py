@@ -10,12 +10,50 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any, NoReturn
 
 from cifar_track.environment import settle, variables
+
+# Whom these end did nothing to deserve it: the system wants its memory, or somebody its machine.
+FROM_OUTSIDE = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
+
+
+def launch(
+    target: Callable[..., None],
+    arguments: tuple[Any, ...],
+    *,
+    name: str,
+    daemon: bool,
+    environment: Mapping[str, str],
+) -> tuple[Connection, BaseProcess]:
+    """Start a process that is heard of through a connection, which is its last argument.
+
+    Args:
+        target: what it runs; pickled by its name.
+        arguments: of the target, before the connection.
+        name: of the process.
+        daemon: whether it ends with its parent's end, and may start none itself.
+        environment: variables it has beside its parent's.
+
+    Returns:
+        The connection, whose end is the process's, and the process.
+    """
+    context = multiprocessing.get_context("spawn")
+    connection, its_end = context.Pipe(duplex=False)
+    process = context.Process(target=target, args=(*arguments, its_end), name=name, daemon=daemon)
+    try:
+        start(process, environment=environment)
+    except BaseException:
+        connection.close()
+        raise
+    finally:
+        its_end.close()  # so that its death is the end of the pipe
+    return connection, process
 
 
 def start(process: BaseProcess, *, environment: Mapping[str, str]) -> None:
@@ -31,11 +69,34 @@ def start(process: BaseProcess, *, environment: Mapping[str, str]) -> None:
 
 
 def begin() -> None:
-    """To be called first in a process that `start` started."""
+    """To be called in a process that `start` started, once its signals have handlers."""
+    settle()
     # Blocked by the parent while it started this process, so that it inherits the mask.
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def leave(connection: Connection, last: object) -> NoReturn:
+    """Say the last that a process has to say, and end it."""
+    with contextlib.suppress(BrokenPipeError):  # nobody listens any more
+        connection.send(last)
+        connection.close()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # All is said. TensorFlow takes a second to come apart, and at times crashes over it.
+    os._exit(0)
+
+
+def death(process: BaseProcess) -> tuple[str, bool]:
+    """How a process ended that did not say all: in words, and whether somebody else ended it."""
+    code = process.exitcode
+    if code is None or code >= 0:
+        return f"ended with exit code {code}", False
+    known = {number.value: number.name for number in signal.Signals}
+    name = known.get(-code, f"signal {-code}")
+    memory = "; the machine may be out of memory" if name == "SIGKILL" else ""
+    return f"was killed by {name}{memory}", name in FROM_OUTSIDE
 
 
 def print_to(log: Path) -> None:

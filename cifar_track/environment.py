@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -49,6 +50,7 @@ def settle() -> None:
     for name in REMOVED:
         os.environ.pop(name, None)
     if os.environ.pop("PYTHONWARNINGS", ""):  # what a library warns of may be made an error by it
+        sys.warnoptions.clear()  # which a process that is started gets as well
         warnings.resetwarnings()
         for kind in IGNORED_WARNINGS:
             warnings.simplefilter("ignore", kind)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import click
 
 _KEY = "cifar_track.quiet"
@@ -10,6 +13,14 @@ _KEY = "cifar_track.quiet"
 def be_quiet(context: click.Context, *, quiet: bool) -> None:
     """Note for the verb that is about to run whether it was told `quiet=true`."""
     context.meta[_KEY] = quiet
+
+
+@contextmanager
+def told(*, quiet: bool) -> Iterator[None]:
+    """A block that was told `quiet=true` or not, in a process that no verb runs in."""
+    with click.Context(click.Command("")) as context:
+        be_quiet(context, quiet=quiet)
+        yield
 
 
 def is_quiet() -> bool:

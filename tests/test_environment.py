@@ -177,6 +177,7 @@ def test_it_runs_where_there_is_less_than_linux_has(sqlite_store):
 
 def test_what_a_library_warns_of_is_no_error_whatever_the_environment_says(monkeypatch):
     monkeypatch.setenv("PYTHONWARNINGS", "error")
+    monkeypatch.setattr(sys, "warnoptions", ["error"])
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # what Python makes of the variable
         environment.settle()
@@ -184,6 +185,7 @@ def test_what_a_library_warns_of_is_no_error_whatever_the_environment_says(monke
         with pytest.warns(UserWarning, match="heard"):
             warnings.warn("heard", UserWarning, stacklevel=1)
     assert "PYTHONWARNINGS" not in os.environ
+    assert not sys.warnoptions  # a process that is started would get them
 
 
 def test_variables_are_set_for_a_moment(monkeypatch):

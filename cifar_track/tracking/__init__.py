@@ -13,7 +13,7 @@ from cifar_track.tracking.choice import (
 )
 from cifar_track.tracking.claim import Claim, Holder, claim_run, holder_of, release_run
 from cifar_track.tracking.left_behind import LeftBehind, open_store, send_left_behind
-from cifar_track.tracking.process import current_commit
+from cifar_track.tracking.process import COMMAND_VARIABLE, command_line, current_commit
 from cifar_track.tracking.queries import (
     FinishedRun,
     find_child,
@@ -67,6 +67,7 @@ from cifar_track.tracking.view import experiment_url
 
 __all__ = [
     "ALLOWED",
+    "COMMAND_VARIABLE",
     "PREDICTIONS",
     "VALIDATION",
     "Abandoned",
@@ -85,6 +86,7 @@ __all__ = [
     "add_files",
     "add_tags",
     "claim_run",
+    "command_line",
     "compare_url",
     "copy_trial",
     "current_commit",

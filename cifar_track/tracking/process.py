@@ -23,6 +23,8 @@ from cifar_track.tracking import tag
 PROJECT_DIRECTORY = Path(cifar_track.__file__).resolve().parent.parent
 
 LONGEST_TAG = 5000  # characters; MLflow takes 8,000
+# The command that a person gave, for the processes that it starts.
+COMMAND_VARIABLE = "CIFAR_TRACK_COMMAND"
 
 # The kernel counts a process's start in ticks of 10 ms since boot, and the boot's own moment
 # moves a little when the clock is set.
@@ -38,11 +40,17 @@ def identity_tags() -> dict[str, str]:
     }
 
 
+def command_line() -> str:
+    """The command that a person gave, also in the processes that it starts."""
+    return os.environ.get(COMMAND_VARIABLE) or shlex.join(
+        [Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]]
+    )
+
+
 def machine_tags() -> dict[str, str]:
     """Tags of what a figure may depend on beside the settings: command, processor, packages."""
-    command = shlex.join([Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]])
     tags = {
-        tag.COMMAND: shown(command)[:LONGEST_TAG],
+        tag.COMMAND: shown(command_line())[:LONGEST_TAG],
         # TensorFlow reads the variable; without it, it takes every core.
         tag.THREADS: os.environ.get("TF_NUM_INTRAOP_THREADS") or str(_usable_cores()),
         tag.PROCESSOR: f"{_processor()}, {_usable_cores()} cores",

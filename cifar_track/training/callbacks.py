@@ -108,7 +108,7 @@ class StopDiverged(keras.callbacks.Callback):
 
 
 class AverageWeights(keras.callbacks.Callback):
-    """Keeps a moving average of what is trained, which takes its place whenever it is judged.
+    """Keeps a moving average of all but what is frozen, which is judged in its place.
 
     Keras's optimizers average too, but only what they move themselves, so that the statistics of
     normalisation would be those of other weights. Here these are averaged alike. The first steps

@@ -22,7 +22,7 @@ from cifar_track.training.callbacks import AverageWeights, BestEpoch, EpochListe
 COURSE = "course.json"
 # What a fit does not depend on: a search's budget may grow, a page may be renamed.
 NO_PART = ("name", "search.")
-# Of what the arrays hold; a checkpoint of another is none.
+# Of what an average of weights holds; a checkpoint with another is none.
 LAYOUT = 2
 
 
@@ -204,7 +204,8 @@ def _facts(file: Path, experiment: Experiment) -> Mapping[str, Any] | None:
 
 def _key(experiment: Experiment) -> str:
     settings = {k: v for k, v in flatten(experiment).items() if not k.startswith(NO_PART)}
-    settings["layout"] = LAYOUT
+    if experiment.training.average:
+        settings["layout"] = LAYOUT
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 

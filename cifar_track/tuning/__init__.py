@@ -1,7 +1,7 @@
 """Keras Tuner's search, each trial in a process of its own and reported as it happens."""
 
 from cifar_track.tuning.executors.cluster import ClusterConnection, connected, require_ray
-from cifar_track.tuning.resources import default_workers, usable_cores, worker_environment
+from cifar_track.tuning.resources import default_workers, devices, usable_cores, worker_environment
 from cifar_track.tuning.search import search
 from cifar_track.tuning.space import planned_trials, trial_experiment, typed_values
 from cifar_track.tuning.state import MAY_CHANGE, fingerprint, first_difference
@@ -23,6 +23,7 @@ __all__ = [
     "TrialStart",
     "connected",
     "default_workers",
+    "devices",
     "fingerprint",
     "first_difference",
     "planned_trials",

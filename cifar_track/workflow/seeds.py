@@ -53,6 +53,7 @@ def run_seeds(
     load_dataset(experiment.data, directory=data_dir)  # what is missing is told once, and now
     numbers = [experiment.training.seed + n for n in range(seeds)]
     workers = min(workers or tuning.default_workers(), seeds)
+    label_of = {number: f"seed {number}" for number in numbers}
     tell(f"{name}: seeds {numbers[0]} to {numbers[-1]}, {workers} at once")
     with tracking.start_run(
         dataset_name=experiment.data.dataset,
@@ -61,23 +62,23 @@ def run_seeds(
     ) as run:
         run_ids, failures = run_side_by_side(
             {
-                f"seed {number}": partial(
+                label: partial(
                     run_experiment,
                     name,
                     {**overrides, "training.seed": number},
-                    run_name=f"{name} seed {number}",
+                    run_name=f"{name} {label}",
                     data_dir=data_dir,
                     parent_run_id=run.id,
                     resume=resume,
                 )
-                for number in numbers
+                for number, label in label_of.items()
             },
             workers=workers,
         )
         accuracies = {
-            number: tracking.find_finished_run(run_ids[f"seed {number}"]).metrics["test_accuracy"]
-            for number in numbers
-            if f"seed {number}" in run_ids
+            number: tracking.find_finished_run(run_ids[label]).metrics["test_accuracy"]
+            for number, label in label_of.items()
+            if label in run_ids
         }
         if accuracies:
             rows = [{"seed": n, "test_accuracy": accuracies[n]} for n in accuracies]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cifar_track import folders, tracking, tuning
-from cifar_track.config import DATASETS, CifarTrackError, Demands, Value, load_experiment
-from cifar_track.data import DataUnavailableError, ensure_cifar100
+from cifar_track.config import DATASETS, CifarTrackError, Demands, Value, load_experiment, override
+from cifar_track.data import DataUnavailableError, ensure_cifar100, load_dataset
 from cifar_track.workflow.compare import compare_runs
 from cifar_track.workflow.register import register_best
 from cifar_track.workflow.side_by_side import require_all, run_side_by_side
@@ -60,6 +60,7 @@ at work. It does not show
   with SGD, which is slower than Adam at first
 - what ResNet50 can do: its last layer alone is trained, on {resnet50_images:,} images once; with
   random weights below that it stays near chance, 0.01
+- how long each takes: they run side by side, as many at once as the machine carries
 For those: mlflow run . -e baseline, and so on for adam_bn, tune and resnet50"""
 REPORT_DIRECTORY = Path("comparison")
 
@@ -83,6 +84,8 @@ def run_study(*, dataset: str = "auto", data_dir: Path | None = None, seed: int 
     tracking.open_registry()  # wanted when all is trained
     chosen = _choose_dataset(dataset, data_dir)
     tell(_limits())
+    page = override(load_experiment("baseline"), {**QUICK, "data.dataset": chosen})
+    load_dataset(page.data, directory=data_dir)  # what is missing is told once, and now
     workers = min(tuning.default_workers(), len(ITERATIONS))
     with tracking.start_run(dataset_name=chosen, name="quick study", kind="study") as run:
         run_ids, failures = run_side_by_side(

@@ -142,7 +142,7 @@ def run_experiment(
         f"({figures['test_accuracy_low']:.4f} to {figures['test_accuracy_high']:.4f}), "
         f"run {run.id}"
     )
-    if budget == "full":
+    if budget == "full" and parent_run_id is None:
         tell(f"all runs: {tracking.experiment_url(run.experiment_id)}")
     return run.id
 

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import multiprocessing.connection
-import os
-import signal
-import sys
 import time
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
@@ -27,8 +23,6 @@ from cifar_track.tuning.executors.trial import TrainTrial
 EXIT_SECONDS = 20.0
 # How much of what a process printed before it died goes into its trial's error.
 LOG_CHARACTERS = 4000
-# Whom these end did nothing to deserve it: the system wants its memory, or somebody its machine.
-FROM_OUTSIDE = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
 
 
 class TrialProcess:
@@ -48,21 +42,16 @@ class TrialProcess:
             job: its argument.
             environment: variables it has beside its parent's.
         """
-        context = multiprocessing.get_context("spawn")
-        self.connection, its_end = context.Pipe(duplex=False)
-        self._process = context.Process(
-            target=_run, args=(train, job, its_end), name=f"trial {job.number}", daemon=True
-        )
         self._log = job.log
         self._started = time.monotonic()
-        try:
+        self.connection, self._process = child.launch(
+            _run,
+            (train, job),
+            name=f"trial {job.number}",
+            daemon=True,
             # What TensorFlow and others leave there, where a process ends at once, goes with it.
-            child.start(self._process, environment={**environment, "TMPDIR": str(job.images)})
-        except BaseException:
-            self.connection.close()
-            raise
-        finally:
-            its_end.close()  # so that its death is the end of the pipe
+            environment={**environment, "TMPDIR": str(job.images)},
+        )
 
     @property
     def seconds(self) -> float:
@@ -91,14 +80,9 @@ class TrialProcess:
     def _death(self) -> Report:
         """What became of a process that reported no end, with what it printed last."""
         self._process.join(EXIT_SECONDS)
-        code = self._process.exitcode
-        if code is None or code >= 0:
-            line = f"the trial's process ended with exit code {code} before its trial did"
-            return EndReport(self._printed(line), 0.0)
-        name = signal.Signals(-code).name
-        memory = "; the machine may be out of memory" if name == "SIGKILL" else ""
-        line = f"the trial's process was killed by {name}{memory}"
-        return KilledReport(line) if name in FROM_OUTSIDE else EndReport(self._printed(line), 0.0)
+        how, from_outside = child.death(self._process)
+        line = f"the trial's process {how}"
+        return KilledReport(line) if from_outside else EndReport(self._printed(line), 0.0)
 
     def _printed(self, line: str) -> str:
         printed = ""
@@ -120,9 +104,4 @@ def _run(train: TrainTrial, job: Job, connection: Connection) -> None:
     end = trial.run(train, job, send=connection.send)
     if end.error is None:
         job.log.unlink(missing_ok=True)
-    connection.send(end)
-    connection.close()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # All is said. TensorFlow takes a second to come apart, and at times crashes over it.
-    os._exit(0)
+    child.leave(connection, end)
