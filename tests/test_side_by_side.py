@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from conftest import wait_for
 
 from cifar_track import quiet
 from cifar_track.config import CifarTrackError
@@ -26,7 +27,6 @@ from cifar_track.workflow.side_by_side import (
     run_side_by_side,
 )
 from cifar_track.workflow.terminal import tell
-from tests.conftest import wait_for
 
 
 def told(run_id):
@@ -109,7 +109,7 @@ ROOT = Path(__file__).parents[1]
 INTERRUPTED = """
 from cifar_track import interrupts
 from cifar_track.workflow.side_by_side import run_side_by_side
-from tests.test_side_by_side import endless
+from test_side_by_side import endless
 
 try:
     with interrupts.raised():
@@ -140,6 +140,7 @@ def endless():
 def test_a_signal_ends_every_process_at_whatever_moment(number, whole_group, seconds):
     process = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,

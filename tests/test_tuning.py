@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from conftest import wait_for
 
 from cifar_track import tuning
 from cifar_track.config import (
@@ -156,7 +157,13 @@ def report(job: Job, on_epoch: EpochListener, *, factor: float = 1.0) -> None:
 
 
 def later_trials_first(job: Job, on_epoch: EpochListener) -> None:
-    time.sleep(0.0 if job.number % 2 else 0.6)
+    done = job.folder / "a later trial is done"
+    if job.number % 2:
+        report(job, on_epoch)
+        done.touch()
+        return
+    wait_for(done.exists, what="the later trial")
+    time.sleep(0.6)  # until its process has ended
     report(job, on_epoch)
 
 
