@@ -92,7 +92,7 @@ def death(process: BaseProcess) -> tuple[str, bool]:
     """How a process ended that did not say all: in words, and whether somebody else ended it."""
     code = process.exitcode
     if code is None or code >= 0:
-        return f"ended with exit code {code}", False
+        return f"ended with exit code {code} before its work was done", False
     known = {number.value: number.name for number in signal.Signals}
     name = known.get(-code, f"signal {-code}")
     memory = "; the machine may be out of memory" if name == "SIGKILL" else ""

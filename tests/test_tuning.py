@@ -447,7 +447,7 @@ def test_a_failed_trial_says_why_and_the_others_go_on(tmp_path: Path) -> None:
     assert errors[5] == "val_accuracy was not a number in any of 3 epochs"
     assert errors[7].startswith("the last words\n")
     assert errors[7].endswith("was killed by SIGSEGV")
-    assert errors[9] == "the trial's process ended with exit code 7 before its trial did"
+    assert errors[9] == "the trial's process ended with exit code 7 before its work was done"
     logs = {file.name for file in tmp_path.glob("*.log")}
     assert logs == {f"trial_{number}.log" for number in (1, 3, 7, 9)}
 
