@@ -1,8 +1,10 @@
 """Draws what each page reaches against the processor time of its runs, beside the study's figures.
 
-    python -m benchmarks.reach --output docs/reach.png
+    python -m benchmarks.reach --trial 2118 --recorded benchmarks/reach.jsonl
 
 Reads the finished full runs of the real images from the tracking store, and prints a row a page.
+Time is told in trials of the recipe, by which runs of several processors can be drawn together;
+runs whose store is no longer there are those of the file.
 """
 
 from __future__ import annotations
@@ -13,26 +15,26 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmarks import recorded
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# CPU seconds of the recipe as Keras comes, from `python -m benchmarks`: one trial of 20 epochs, and
-# the study's whole search, five trials and a refit.
-ONE_TRIAL, WHOLE_SEARCH = 1300.0, 7750.0
+WHOLE_SEARCH = 6  # trials of 20 epochs: five and a refit
 STUDY = {
-    "the study: plain": (ONE_TRIAL, 0.18),
-    "the study: normalised": (ONE_TRIAL, 0.34),
+    "the study: plain": (1, 0.18),
+    "the study: normalised": (1, 0.34),
     "the study: tuned": (WHOLE_SEARCH, 0.46),
 }
 # What papers report of a ResNet-18 after 200 epochs of the usual training.
 RESNET18 = 0.76, 0.78
-TICKS = 100, 300, 1000, 3000, 10_000, 30_000  # CPU seconds
+TICKS = 0.03, 0.1, 0.3, 1, 3, 10, 30
 
 
 class Point(NamedTuple):
-    """One run: CPU seconds of all its fits, and its test accuracy, from 0 to 1."""
+    """One run: processor time of all its fits, in trials of the recipe, and its test accuracy."""
 
-    cpu_seconds: float
+    trials: float
     accuracy: float
 
 
@@ -40,23 +42,34 @@ def main() -> None:
     """Read the runs, print them by page, and draw them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("docs", "reach.png"))
+    parser.add_argument(
+        "--trial",
+        type=float,
+        required=True,
+        help="CPU seconds of one 20-epoch trial of the recipe as Keras comes, on the processor of "
+        "the store's runs: by `python -m benchmarks`",
+    )
+    parser.add_argument("--recorded", type=Path, help="other runs, a line of JSON each")
     given = parser.parse_args()
-    points = read()
+    points = read(given.trial)
+    for run in recorded.read(given.recorded) if given.recorded else ():
+        trials = run["cpu_seconds"] / run["seconds_of_a_trial"]
+        points[run["page"]].append(Point(trials, run["test_accuracy"]))
     if not points:
         raise SystemExit("no finished full run of the real images in the store; train one first")
-    print("| page | seeds | test accuracy, mean | lowest to highest | CPU seconds, mean |")
+    print("| page | runs | test accuracy, mean | lowest to highest | trials of the recipe, mean |")
     print("|---|---|---|---|---|")
-    for page, runs in sorted(points.items(), key=lambda item: item[1][0].cpu_seconds):
+    for page, runs in sorted(points.items(), key=lambda item: item[1][0].trials):
         accuracies = [run.accuracy for run in runs]
-        seconds = statistics.mean(run.cpu_seconds for run in runs)
+        trials = statistics.mean(run.trials for run in runs)
         print(
             f"| `{page}` | {len(runs)} | {statistics.mean(accuracies):.3f} "
-            f"| {min(accuracies):.3f} to {max(accuracies):.3f} | {seconds:,.0f} |"
+            f"| {min(accuracies):.3f} to {max(accuracies):.3f} | {trials:.2f} |"
         )
     draw(points, given.output)
 
 
-def read() -> dict[str, list[Point]]:
+def read(seconds_of_a_trial: float) -> dict[str, list[Point]]:
     """The finished full runs by page; an ensemble's time is that of its members."""
     from cifar_track import tracking
     from cifar_track.tracking import tag
@@ -69,7 +82,8 @@ def read() -> dict[str, list[Point]]:
         trials = tracking.recorded_trials(run.run_id)
         spent = sum(trial.metrics.get("fit_cpu_seconds", 0.0) for trial in trials)
         seconds = spent + run.metrics["fit_cpu_seconds"]
-        points[run.iteration].append(Point(seconds, run.metrics["test_accuracy"]))
+        trials_of_recipe = seconds / seconds_of_a_trial
+        points[run.iteration].append(Point(trials_of_recipe, run.metrics["test_accuracy"]))
     return points
 
 
@@ -79,31 +93,30 @@ def draw(points: dict[str, list[Point]], output: Path) -> None:
 
     figure = style.new_figure(8, 5)
     axes = figure.add_subplot(xscale="log", xlim=(TICKS[0], TICKS[-1]), ylim=(0, 0.85))
-    axes.set_xticks(TICKS, [f"{tick:,}" for tick in TICKS])
+    axes.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
     axes.minorticks_off()
     axes.axhspan(*RESNET18, color=style.BAND)
     axes.text(
         0.01, statistics.mean(RESNET18), "ResNet-18, 200 epochs, as published", fontsize=8,
         va="center", color=style.FAINT, transform=axes.get_yaxis_transform(),
     )  # fmt: skip
-    for words, seconds in (("one trial", ONE_TRIAL), ("whole search", WHOLE_SEARCH)):
-        axes.axvline(seconds, color=style.RULE, zorder=0)
-        axes.text(seconds, 0.01, f" {words} of the recipe", fontsize=8, color=style.FAINT)
-    dearest = max(points, key=lambda page: max(run.cpu_seconds for run in points[page]))
+    for words, trials in (("one trial", 1), ("whole search", WHOLE_SEARCH)):
+        axes.axvline(trials, color=style.RULE, zorder=0)
+        axes.text(trials, 0.01, f" {words} of the recipe", fontsize=8, color=style.FAINT)
     for page, runs in points.items():
         axes.scatter(*zip(*runs, strict=True), color=style.VALIDATION, s=22, zorder=3)
-        seconds = [run.cpu_seconds for run in runs]
-        # To the left, where the next page's dots are not; the last has the right to itself.
+        trials_of_each = [run.trials for run in runs]
+        is_short = trials_of_each[0] < 1  # its name has more room to the left
         beside = Point(
-            max(seconds) if page == dearest else min(seconds),
+            min(trials_of_each) if is_short else max(trials_of_each),
             statistics.mean(run.accuracy for run in runs),
         )
-        _name(axes, page, beside, colour=style.VALIDATION, left=page != dearest)
+        _name(axes, page, beside, colour=style.VALIDATION, left=is_short)
     for words, point in STUDY.items():
         axes.scatter(*point, color=style.BEST, marker="x", zorder=3)
-        _name(axes, words, Point(*point), colour=style.BEST)
+        _name(axes, words, Point(*point), colour=style.BEST, left=point[0] <= 1)
     style.clear_frame(axes, grid="y")
-    axes.set_xlabel("CPU seconds of all fits, one thread each; of the study's, by its recipe here")
+    axes.set_xlabel("processor time of all fits, in 20-epoch trials of the study's recipe")
     axes.set_ylabel("test accuracy")
     figure.savefig(output)
 

@@ -52,13 +52,19 @@ def test_a_log_on_a_full_disk_ends_nothing(arguments, tmp_path):
 def test_a_signal_while_a_line_is_printed_prints_it_once():
     script = (
         "import os, signal, sys; from cifar_track import streams; streams.settle()\n"
+        "printing = False\n"
+        "def interrupt(*_):\n"
+        "    global printing\n"
+        "    if printing:\n"
+        "        printing = False\n"
+        "        raise KeyboardInterrupt\n"
+        "signal.signal(signal.SIGALRM, interrupt)\n"
         "signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)\n"
-        "signal.signal(signal.SIGALRM, signal.default_int_handler)\n"
-        "number = 0\n"
-        "while number < 3000:\n"
+        "for number in range(3000):\n"
         "    try:\n"
-        "        number += 1\n"
+        "        printing = True\n"
         "        print(f'{number}', flush=True)\n"
+        "        printing = False\n"
         "    except KeyboardInterrupt: pass\n"
         "signal.setitimer(signal.ITIMER_REAL, 0)\n"
     )
