@@ -98,6 +98,7 @@ TWO_PHASES = override(
 )
 
 
+@pytest.mark.slow
 def test_a_fit_of_two_phases_that_was_cut_in_each_is_the_same_to_the_bit(images, tmp_path):
     whole, _ = fit(images, experiment=TWO_PHASES)
     file = tmp_path / "fit.checkpoint"

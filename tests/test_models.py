@@ -145,7 +145,8 @@ def test_bfloat16_keeps_weights_and_softmax_in_float32():
     assert keras.config.dtype_policy().name == "float32"  # nothing outside has changed
 
 
-@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_served_model_loads_without_this_package(tmp_path, precision):
     network = build(precision=precision)
     network.compile(build_optimizer(Optimizer()), "sparse_categorical_crossentropy")
@@ -354,11 +355,9 @@ def test_resnet50_takes_every_file_that_kerass_has_saved(kind, backbone, tmp_pat
 
 @pytest.mark.parametrize(
     ("trainable", "begins"),
-    [
-        ("head", ("classes",)),
-        pytest.param("last_stage", ("conv5_", "classes"), marks=pytest.mark.slow),
-    ],
+    [("head", ("classes",)), ("last_stage", ("conv5_", "classes"))],
 )
+@pytest.mark.slow
 def test_resnet50_is_frozen_but_for_what_is_asked(trainable, begins):
     network = build(
         "resnet50", weights="none", preprocessing="caffe", image_size=32, trainable=trainable

@@ -153,7 +153,7 @@ def assert_benchmark_takes(module, options):
     if found.submodule_search_locations:
         found = importlib.util.find_spec(f"{module}.__main__")
     program = Path(found.origin).read_text(encoding="utf-8")
-    taken = set(re.findall(r'add_argument\("(--\w+)"', program))
+    taken = set(re.findall(r'add_argument\(\s*"(--\w+)"', program))
     assert {option for option in options if option.startswith("--")} <= taken
 
 

@@ -134,8 +134,8 @@ def endless():
 @pytest.mark.parametrize(
     ("number", "whole_group", "seconds"),
     [
-        (signal.SIGINT, True, 0.05),  # while the first process is started
-        (signal.SIGINT, True, 1.0),  # while they import
+        pytest.param(signal.SIGINT, True, 0.05, marks=pytest.mark.slow),  # as the first is started
+        pytest.param(signal.SIGINT, True, 1.0, marks=pytest.mark.slow),  # while they import
         (signal.SIGTERM, False, None),  # while they run
     ],
 )

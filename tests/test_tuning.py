@@ -909,6 +909,7 @@ def test_a_search_does_not_need_the_main_thread(tmp_path: Path) -> None:
 # The real thing.
 
 
+@pytest.mark.slow
 def test_a_real_search_trains_and_chooses(tmp_path: Path) -> None:
     from cifar_track.data import load_dataset
 
