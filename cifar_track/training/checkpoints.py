@@ -145,7 +145,7 @@ def load(file: Path, *, model: keras.Model, experiment: Experiment) -> Course | 
 
     Args:
         file: the checkpoint.
-        model: the same experiment's network, compiled.
+        model: the same experiment's network, compiled, and its optimizer built.
         experiment: its settings.
 
     Returns:
@@ -155,7 +155,6 @@ def load(file: Path, *, model: keras.Model, experiment: Experiment) -> Course | 
     facts = _facts(file, experiment)
     if facts is None:
         return None
-    model.optimizer.build(model.trainable_variables)
     variables = _variables(model)
     try:
         with zipfile.ZipFile(file) as archive:

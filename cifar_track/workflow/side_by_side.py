@@ -71,13 +71,7 @@ def run_side_by_side(
                     environment = _environment(slot, workers=workers, temporary=temporary)
                     with interrupts.deferred():  # what is started is known, to be ended
                         label, call = waiting.pop(0)
-                        connection, process = child.launch(
-                            _run_labelled,
-                            (label, call, quiet.is_quiet()),
-                            name=label,
-                            daemon=False,  # a search has processes of its own
-                            environment=environment,
-                        )
+                        connection, process = _start(label, call, environment)
                         running[connection] = _Running(label, slot, process)
                 ready = multiprocessing.connection.wait(list(running))
                 for connection in [each for each in running if each in ready]:
@@ -86,7 +80,7 @@ def run_side_by_side(
                     del running[connection]
                     if isinstance(answer, Failure):
                         failures[label] = answer
-                        tell(f"{label}: failed: {answer.text.strip().splitlines()[-1]}")
+                        tell(f"{label}: failed: {tuning.last_line(answer.text)}")
                     else:
                         run_ids[label] = answer
         except BaseException:  # the calls that wait don't begin, and those that run end theirs
@@ -129,6 +123,18 @@ def _environment(slot: int, *, workers: int, temporary: str) -> dict[str, str]:
         tracking.COMMAND_VARIABLE: tracking.command_line(),
         "TMPDIR": temporary,
     }
+
+
+def _start(
+    label: str, call: Callable[[], str], environment: Mapping[str, str]
+) -> tuple[Connection, BaseProcess]:
+    return child.launch(
+        _run_labelled,
+        (label, call, quiet.is_quiet()),
+        name=label,
+        daemon=False,  # a search has processes of its own
+        environment=environment,
+    )
 
 
 def _answer(connection: Connection, process: BaseProcess) -> str | Failure:
