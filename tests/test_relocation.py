@@ -20,6 +20,7 @@ def goes_somewhere(client, run, version):
     return found.info.artifact_uri
 
 
+@mlflow.pyfunc.utils.pyfunc
 def double(model_input: list[float]) -> list[float]:
     return [2 * value for value in model_input]
 
@@ -47,7 +48,6 @@ def work_in(folder, monkeypatch):
     return mlflow.MlflowClient()
 
 
-@pytest.mark.filterwarnings("ignore")  # MLflow's own, of a model that is a function
 @pytest.mark.parametrize("how", ["moved", "copied"])
 def test_the_doctor_leads_a_store_to_its_files(how, project, monkeypatch, capsys):
     folder, run, version = project
@@ -73,7 +73,6 @@ def test_the_doctor_leads_a_store_to_its_files(how, project, monkeypatch, capsys
     assert [path.is_relative_to(other) for path in other.parent.rglob("later.txt")] == [True]
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_a_store_in_its_place_is_left_alone(project, monkeypatch):
     assert tracking.find_relocation() is None
     link = project[0].with_name("link")
