@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import configparser
 import os
 import re
@@ -27,6 +28,7 @@ from cifar_track.tracking import tag
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 ADMIN_PASSWORD = "a first password, 24 signs"
 ALICE_PASSWORD = "al1ce's own: word/with@signs"
+CADDY = shutil.which("caddy")
 
 
 class TeamServer:
@@ -232,6 +234,114 @@ def test_a_restored_server_gives_the_same_comparison(account, team_server, tmp_p
     assert "page0" in pages[0]
 
 
+@pytest.fixture(scope="module")
+def tls(team_server, tmp_path_factory):
+    """Caddy in front of the server, by the page's own lines, with an authority of its own."""
+    if CADDY is None:
+        pytest.skip("Caddy is not installed")
+    folder, port = tmp_path_factory.mktemp("caddy"), free_port()
+    page = (DEPLOY / "README.md").read_text()
+    token = re.search(r"^```\n(\t@nightly .*?)```", page, re.MULTILINE | re.DOTALL).group(1)
+    block = (DEPLOY / "Caddyfile").read_text()
+    for written, here in (
+        ("mlflow.example.org {", f"mlflow.example.org, localhost {{\n\ttls internal\n{token}"),
+        ("127.0.0.1:5000", team_server.address.removeprefix("http://")),
+    ):
+        assert block.count(written) == 1
+        block = block.replace(written, here)
+    options = "admin off\nskip_install_trust\nauto_https disable_redirects"
+    (folder / "Caddyfile").write_text(f"{{\n{options}\nhttps_port {port}\n}}\n{block}")
+    account = base64.b64encode(f"alice:{ALICE_PASSWORD}".encode()).decode()
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [CADDY, "run", "--config", "Caddyfile"],
+            cwd=folder,
+            env={
+                "HOME": str(folder),
+                "XDG_DATA_HOME": str(folder),
+                "NIGHTLY_TOKEN": "t0ken",
+                "NIGHTLY_ACCOUNT": account,
+            },
+            stdout=log,
+            stderr=log,
+        )
+    authority = folder / "caddy" / "pki" / "authorities" / "local" / "root.crt"
+
+    def is_ready():
+        try:
+            address = f"https://localhost:{port}/health"
+            return requests.get(address, verify=authority, timeout=5).ok
+        except (OSError, requests.RequestException):
+            return False
+
+    try:
+        wait_for(is_ready, what=f"{log.name}: no answer")
+        yield f"https://localhost:{port}", authority
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@pytest.mark.slow
+class TestTls:
+    TRAIN = ("train", "--experiment", "baseline", "--dataset", "procedural")
+
+    @pytest.fixture
+    def reach(self, elsewhere, tls, monkeypatch):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", tls[0])
+        for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+            monkeypatch.delenv(name, raising=False)
+
+        def set_up(token, authority=tls[1]):
+            monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", token)
+            monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(authority))
+            tracking.store._opened.clear()
+
+        return set_up
+
+    def test_who_trusts_the_authority_and_has_a_token_logs_runs(self, reach):
+        reach("t0ken")
+        with tracking.start_run(dataset_name="procedural", name="nightly", kind="study") as run:
+            run.log_text("by a token", "note.txt")
+        assert tracking.store.client().get_run(run.id).info.status == "FINISHED"
+        path = tracking.store.client().download_artifacts(run.id, "note.txt")
+        assert Path(path).read_text() == "by a token"
+
+    def test_another_token_is_one_line(self, reach, capsys):
+        reach("an0ther")
+        assert cli.run(list(self.TRAIN)) == 2
+        told = capsys.readouterr()
+        assert told.err.count("\n") == 1
+        assert "does not know this account" in told.err
+        assert "an0ther" not in told.err + told.out
+
+    def test_an_authority_that_is_not_trusted_is_one_line(self, reach, capsys):
+        reach("t0ken", authority=requests.certs.where())
+        assert cli.run(list(self.TRAIN)) == 2
+        told = capsys.readouterr()
+        assert told.err.count("\n") == 1
+        assert "certificate verify failed" in told.err
+
+    @pytest.mark.parametrize(
+        ("name", "origin", "status"),
+        [
+            ("mlflow.example.org", "https://mlflow.example.org", 200),
+            ("mlflow.example.org", "https://elsewhere.example.org", 403),
+        ],
+    )
+    def test_a_browser_asks_from_the_servers_own_page_alone(self, name, origin, status, tls):
+        address, authority = tls
+        answer = requests.post(
+            f"{address}/ajax-api/2.0/mlflow/experiments/search",
+            json={"max_results": 1},
+            headers={"Host": name, "Origin": origin},
+            auth=("alice", ALICE_PASSWORD),
+            verify=authority,
+            timeout=60,
+        )
+        assert answer.status_code == status, answer.text
+
+
 class TestFiles:
     def test_the_accounts_file_holds_no_password(self):
         accounts = configparser.ConfigParser()
@@ -244,6 +354,24 @@ class TestFiles:
         unit = (DEPLOY / "systemd" / "cifar_track-server.service").read_text()
         for name in ("MLFLOW_BACKEND_STORE_URI", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"):
             assert f"Environment={name}={service['environment'][name]}" in unit
+
+    def test_each_server_answers_to_its_name_and_to_pages_that_come_from_it(self):
+        unit = (DEPLOY / "systemd" / "cifar_track-server.service").read_text()
+        containers = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["server"]
+        _, deployment, _ = yaml.safe_load_all((DEPLOY / "kubernetes" / "server.yaml").read_text())
+        pod = deployment["spec"]["template"]["spec"]["containers"][0]
+        name = "mlflow.example.org"
+        for variables in (
+            dict(re.findall(r"^Environment=(\w+)=(.*)$", unit, re.MULTILINE)),
+            {
+                key: value.replace("${MLFLOW_HOST_NAME:-localhost}", name)
+                for key, value in containers["environment"].items()
+            },
+            {variable["name"]: variable["value"] for variable in pod["env"]},
+        ):
+            # Without a port, as a browser writes it for `https`.
+            assert name in variables["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+            assert variables["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] == f"https://{name}"
 
     def test_kubernetes_takes_its_file(self):
         validate = pytest.importorskip("kubernetes_validate")
