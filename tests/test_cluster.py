@@ -274,6 +274,25 @@ class TestOnTwoNodes:
             pass
 
 
+@needs_ray
+@pytest.mark.slow
+def test_a_token_lets_in_who_has_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "the same secret on all of them, 40 signs")
+    cluster = RayCluster()
+    try:
+        cluster.add()
+        result = run_search(tmp_path, cluster)
+        assert {trial.status for trial in result.trials} == {"completed"}
+        monkeypatch.setenv("RAY_AUTH_TOKEN", "another secret, which has 31 signs")
+        with pytest.raises(CifarTrackError, match="RAY_AUTH_TOKEN where it has") as caught:
+            run_search(tmp_path / "other", cluster)
+        assert "\n" not in str(caught.value)
+        assert "another secret" not in str(caught.value)
+    finally:
+        cluster.close()
+
+
 # Clusters that come to harm. A trial's figures follow from its values, so that a search that was
 # disturbed has to end as one that was not.
 

@@ -47,7 +47,8 @@ def serve(cluster: Cluster, connection: Connection, *, folder: Path) -> None:
         reason = " ".join(str(error).split())
         line = (
             f"no cluster at {cluster.address} can be joined: {reason}; expected `auto` or the "
-            "HOST:PORT of a head, on a machine that `ray start` has made one of its nodes"
+            "HOST:PORT of a head, on a machine that `ray start` has made one of its nodes, and its "
+            "RAY_AUTH_MODE and RAY_AUTH_TOKEN where it has these"
         )
         connection.send(("refused", line))
         return
