@@ -44,6 +44,10 @@ CHROMIUM_ARGUMENTS = [
 # No test asks the author's server for the images, whatever the environment says.
 NO_DOWNLOAD = "http://127.0.0.1:9/nothing-listens-here.tar.gz"
 os.environ["CIFAR100_URL"] = NO_DOWNLOAD
+# A shell that starts the tests in the background, or nohup, has them ignore these signals, and so
+# would every process that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture

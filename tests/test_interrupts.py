@@ -18,8 +18,6 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PREAMBLE = """
 import os, signal, sys, time
 sys.path.insert(0, sys.argv[1])
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in background
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and under nohup
 from cifar_track import interrupts
 """
 # What a run does: it is opened in peace, can be cut short, and is closed in peace. `open` counts

@@ -443,9 +443,8 @@ def test_a_full_disk_under_sqlite_costs_one_line_when_it_begins_and_one_at_the_e
 
 
 WORK = """
-import signal, sys, time
+import sys, time
 sys.path[:0] = sys.argv[1:3]
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in background
 import pathlib, test_outbox
 with test_outbox.start() as run:
     child = run.child(1, {"units": 64})
@@ -529,12 +528,8 @@ def test_a_signal_in_the_middle_of_a_trials_step_leaves_no_trial_running(store, 
             monkeypatch.setattr(runs.Run, method, and_a_signal)
             run.child(0, {"units": 32}).finish("completed")
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            work()
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(KeyboardInterrupt):
+        work()
     [run_id] = opened
     assert [each.info.status for each in runs_of(run_id)] == [
         "KILLED",

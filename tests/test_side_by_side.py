@@ -107,12 +107,10 @@ def test_each_has_a_device_where_there_are_several(monkeypatch):
 
 ROOT = Path(__file__).parents[1]
 INTERRUPTED = """
-import signal
 from cifar_track import interrupts
 from cifar_track.workflow.side_by_side import run_side_by_side
 from test_side_by_side import endless
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in background
 try:
     with interrupts.raised():
         print("begins", flush=True)
