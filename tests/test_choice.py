@@ -150,6 +150,15 @@ class TestComparable:
         runs = [tracking.resolve_run(run_id) for run_id in (first, other)]
         assert set(tracking.require_comparable(runs, allow=[word])) == {other}
 
+    def test_what_is_said_of_a_run_is_so_whichever_comes_first(self, add):
+        runs = [tracking.resolve_run(add("first", protocol="test")), tracking.resolve_run(add("b"))]
+        for pair in (runs, runs[::-1]):
+            [(run_id, remarks)] = tracking.require_comparable(
+                pair, allow=["other_protocol"]
+            ).items()
+            assert run_id == pair[1].info.run_id
+            assert remarks == ("chosen by another protocol (data.selection) than the first run",)
+
     def test_a_deleted_run_is_refused_unless_it_is_allowed(self, add):
         first, other = add("first"), add("other")
         mlflow.delete_run(other)

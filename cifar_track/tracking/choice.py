@@ -26,7 +26,7 @@ NO_RESULT = ("comparison", "study", "ablation")
 # What `allow` lets in, and what it says of a run. A run without an evaluation has nothing to show.
 ALLOWED = {
     "different_tests": "judged on other test images; no test is made with it",
-    "other_protocol": "chosen by the test images",
+    "other_protocol": "chosen by another protocol (data.selection) than the first run",
     "unfinished": "did not finish",
     "deleted": "lies in the trash",
     "trials": "a trial of a search",
