@@ -99,6 +99,12 @@ def death(process: BaseProcess) -> tuple[str, bool]:
     return f"was killed by {name}{memory}", name in FROM_OUTSIDE
 
 
+def last_line(said: str | None, *, otherwise: str = "no reason is known") -> str:
+    """The last line of what a process said; of a traceback, the one that says what was wrong."""
+    lines = (said or "").strip().splitlines()
+    return lines[-1].strip() if lines else otherwise
+
+
 def print_to(log: Path) -> None:
     """Send all that this process prints to a file, TensorFlow's own lines and a crash's too."""
     with log.open("wb") as stream:

@@ -29,6 +29,13 @@ DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 ADMIN_PASSWORD = "a first password, 24 signs"
 ALICE_PASSWORD = "al1ce's own: word/with@signs"
 CADDY = shutil.which("caddy")
+TRAIN = ["train", "--experiment", "baseline", "--dataset", "procedural"]
+
+
+def unit_and_its_variables():
+    """The text of the systemd unit, and what it puts into the server's environment."""
+    unit = (DEPLOY / "systemd" / "cifar_track-server.service").read_text()
+    return unit, dict(re.findall(r"^Environment=(\w+)=(.*)$", unit, re.MULTILINE))
 
 
 class TeamServer:
@@ -41,7 +48,8 @@ class TeamServer:
 
     def __init__(self, database, folder):
         self.folder, self.artifacts = folder, folder / "artifacts"
-        unit = (DEPLOY / "systemd" / "cifar_track-server.service").read_text().replace("\\\n", " ")
+        unit, variables = unit_and_its_variables()
+        unit = unit.replace("\\\n", " ")
         command = re.search(r"^ExecStart=\S+/mlflow (.*)$", unit, re.MULTILINE).group(1).split()
         command[command.index("--artifacts-destination") + 1] = str(self.artifacts)
         port = free_port()
@@ -54,7 +62,7 @@ class TeamServer:
         }
         self.environment = {
             **{name: value for name, value in os.environ.items() if name not in MLFLOW_VARIABLES},
-            **dict(re.findall(r"^Environment=(\w+)=(.*)$", unit, re.MULTILINE)),
+            **variables,
             **self.postgres,
             "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN_PASSWORD,
             "MLFLOW_FLASK_SERVER_SECRET_KEY": "for the tests",
@@ -138,8 +146,7 @@ class TestAccounts:
 
     def test_a_wrong_password_is_one_line_before_anything_trains(self, account, capsys):
         account("alice", "not hers")
-        arguments = ["train", "--experiment", "baseline", "--dataset", "procedural"]
-        assert cli.run(arguments) == 2
+        assert cli.run(TRAIN) == 2
         told = capsys.readouterr()
         assert told.err.count("\n") == 1
         assert "MLFLOW_TRACKING_USERNAME" in told.err
@@ -170,9 +177,8 @@ class TestAccounts:
         try:
             account("bob", "b0b reads, and 24 signs")
             settings = "data.train_per_class=5 data.validation_per_class=2 data.test_per_class=2"
-            arguments = ["train", "--experiment", "baseline", "--dataset", "procedural"]
             capsys.readouterr()
-            assert cli.run([*arguments, "--set", settings]) == 2
+            assert cli.run([*TRAIN, "--set", settings]) == 2
             told = capsys.readouterr()
             assert told.err.startswith("error: this account may not write to the experiment")
             assert told.err.count("\n") == 1
@@ -287,8 +293,6 @@ def tls(team_server, tmp_path_factory):
 
 @pytest.mark.slow
 class TestTls:
-    TRAIN = ("train", "--experiment", "baseline", "--dataset", "procedural")
-
     @pytest.fixture
     def reach(self, elsewhere, tls, monkeypatch):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", tls[0])
@@ -312,7 +316,7 @@ class TestTls:
 
     def test_another_token_is_one_line(self, reach, capsys):
         reach("an0ther")
-        assert cli.run(list(self.TRAIN)) == 2
+        assert cli.run(TRAIN) == 2
         told = capsys.readouterr()
         assert told.err.count("\n") == 1
         assert "does not know this account" in told.err
@@ -320,7 +324,7 @@ class TestTls:
 
     def test_an_authority_that_is_not_trusted_is_one_line(self, reach, capsys):
         reach("t0ken", authority=requests.certs.where())
-        assert cli.run(list(self.TRAIN)) == 2
+        assert cli.run(TRAIN) == 2
         told = capsys.readouterr()
         assert told.err.count("\n") == 1
         assert "certificate verify failed" in told.err
@@ -354,18 +358,17 @@ class TestFiles:
 
     def test_compose_and_the_unit_start_the_same_server(self):
         service = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["server"]
-        unit = (DEPLOY / "systemd" / "cifar_track-server.service").read_text()
+        _, variables = unit_and_its_variables()
         for name in ("MLFLOW_BACKEND_STORE_URI", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"):
-            assert f"Environment={name}={service['environment'][name]}" in unit
+            assert variables[name] == service["environment"][name]
 
     def test_each_server_answers_to_its_name_and_to_pages_that_come_from_it(self):
-        unit = (DEPLOY / "systemd" / "cifar_track-server.service").read_text()
         containers = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["server"]
         _, deployment, _ = yaml.safe_load_all((DEPLOY / "kubernetes" / "server.yaml").read_text())
         pod = deployment["spec"]["template"]["spec"]["containers"][0]
         name = "mlflow.example.org"
         for variables in (
-            dict(re.findall(r"^Environment=(\w+)=(.*)$", unit, re.MULTILINE)),
+            unit_and_its_variables()[1],
             {
                 key: value.replace("${MLFLOW_HOST_NAME:-localhost}", name)
                 for key, value in containers["environment"].items()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cifar_track import child
 from cifar_track.config import CifarTrackError
 
 if TYPE_CHECKING:
@@ -144,5 +145,4 @@ def _finished(
 
 
 def _last_line(done: subprocess.CompletedProcess[str]) -> str:
-    lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-    return lines[-1].strip()
+    return child.last_line(done.stderr, otherwise=f"exit status {done.returncode}")

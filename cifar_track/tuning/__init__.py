@@ -2,7 +2,6 @@
 
 from cifar_track.tuning.executors.cluster import ClusterConnection, connected, require_ray
 from cifar_track.tuning.resources import default_workers, devices, usable_cores, worker_environment
-from cifar_track.tuning.scheduler import last_line
 from cifar_track.tuning.search import search
 from cifar_track.tuning.space import planned_trials, trial_experiment, typed_values
 from cifar_track.tuning.state import MAY_CHANGE, fingerprint, first_difference
@@ -27,7 +26,6 @@ __all__ = [
     "devices",
     "fingerprint",
     "first_difference",
-    "last_line",
     "planned_trials",
     "require_ray",
     "search",

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cifar_track import interrupts
+from cifar_track import child, interrupts
 from cifar_track.config import CifarTrackError, Experiment, Value, first_best, override
 from cifar_track.tuning.announcer import Announcer
 from cifar_track.tuning.executors import (
@@ -122,7 +122,7 @@ class Scheduler:
                 error = report.error if isinstance(report, EndReport) else report.reason
                 raise CifarTrackError(
                     f"the weights of trial {number} are not in {self._directory}, and training it "
-                    f"again failed: {last_line(error)}"
+                    f"again failed: {child.last_line(error)}"
                 )
         return file
 
@@ -281,7 +281,7 @@ class Scheduler:
         if self._failures == FAILURES_IN_A_ROW:
             raise CifarTrackError(
                 f"{FAILURES_IN_A_ROW} trials in a row failed; the last, trial {result.number}: "
-                f"{last_line(error)}"
+                f"{child.last_line(error)}"
             )
 
     def _give_up(self, running: RunningTrial, reason: str) -> None:
@@ -310,9 +310,3 @@ class Scheduler:
 
     def _save(self) -> None:
         self._state.write([record for _, record in sorted(self._records.items())], self._told)
-
-
-def last_line(error: str | None) -> str:
-    """The line of a traceback that says what was wrong."""
-    lines = (error or "").strip().splitlines()
-    return lines[-1].strip() if lines else "no reason is known"

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cifar_track import interrupts
+from cifar_track import child, interrupts
 from cifar_track.config import CifarTrackError, Experiment
 from cifar_track.tuning import resources
 from cifar_track.tuning.executors import Executor
 from cifar_track.tuning.executors.cluster import ClusterConnection, ClusterExecutor
 from cifar_track.tuning.executors.processes import ProcessExecutor, share_images
 from cifar_track.tuning.executors.trial import TrainTrial, train_trial
-from cifar_track.tuning.scheduler import Scheduler, last_line
+from cifar_track.tuning.scheduler import Scheduler
 from cifar_track.tuning.space import check_space, planned_trials
 from cifar_track.tuning.state import StateFile, fingerprint, locked
 from cifar_track.tuning.trials import (
@@ -149,7 +149,7 @@ def _result(scheduler: Scheduler, experiment: Experiment, directory: Path) -> Se
         )
     ranked = ranked_trials(trials, maximize=settings.objective == "val_accuracy")
     if not ranked:
-        last = f"; the last: {last_line(trials[-1].error)}" if trials else ""
+        last = f"; the last: {child.last_line(trials[-1].error)}" if trials else ""
         raise CifarTrackError(
             f"none of {len(trials)} trials was completed{last}; another space or other settings "
             "make another search, and --resume never begins this one anew"

@@ -80,7 +80,7 @@ def run_side_by_side(
                     del running[connection]
                     if isinstance(answer, Failure):
                         failures[label] = answer
-                        tell(f"{label}: failed: {tuning.last_line(answer.text)}")
+                        tell(f"{label}: failed: {child.last_line(answer.text)}")
                     else:
                         run_ids[label] = answer
         except BaseException:  # the calls that wait don't begin, and those that run end theirs

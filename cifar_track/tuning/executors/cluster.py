@@ -116,13 +116,12 @@ class ClusterConnection:
         self._process.join()
 
     def _last_line(self) -> str:
-        lines: list[str] = []
+        said = ""
         with contextlib.suppress(OSError):
-            lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
-        said = [line.strip() for line in lines if line.strip()]
-        if any("Failed to connect to GCS" in line for line in said):
+            said = self._log.read_text(encoding="utf-8", errors="replace")
+        if "Failed to connect to GCS" in said:
             return "its head does not answer"
-        return said[-1] if said else "no reason is known"
+        return child.last_line(said)
 
 
 def _serve(cluster: Cluster, connection: Connection, log: Path) -> None:
