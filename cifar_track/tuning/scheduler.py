@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from cifar_track import child, interrupts
-from cifar_track.config import CifarTrackError, Experiment, Value, first_best, override
+from cifar_track.config import CifarTrackError, Experiment, first_best
 from cifar_track.tuning.announcer import Announcer
 from cifar_track.tuning.executors import (
     EndReport,
     EpochReport,
     Executor,
-    Job,
     KilledReport,
     PlaceReport,
     Report,
 )
+from cifar_track.tuning.jobs import Jobs, finished_epochs
 from cifar_track.tuning.running import RunningTrial
-from cifar_track.tuning.space import check_space, trial_experiment, typed_values
+from cifar_track.tuning.space import check_space, typed_values
 from cifar_track.tuning.state import StateFile
 from cifar_track.tuning.stopping import median_verdict
 from cifar_track.tuning.trials import (
@@ -41,11 +41,10 @@ class Scheduler:
         self,
         experiment: Experiment,
         *,
-        directory: Path,
+        jobs: Jobs,
         state: StateFile,
         listener: TrialListener,
         executor: Executor,
-        classes: int,
     ) -> None:
         # Imported here: it imports TensorFlow, which trials' processes import for themselves, and
         # only where they train.
@@ -55,12 +54,11 @@ class Scheduler:
         self._experiment = experiment
         self._settings = check_space(experiment)
         self._maximize = oracle.direction(self._settings) == "max"
-        self._directory = directory
+        self._jobs = jobs
         self._state = state
         self._listener = listener
         self._announcer = Announcer()
         self._executor = executor
-        self._classes = classes
         self._running: dict[int, RunningTrial] = {}
         self._records: dict[int, TrialRecord] = {}
         self._told: set[int] = set()
@@ -108,11 +106,11 @@ class Scheduler:
         Raises:
             CifarTrackError: they are lost, and it can't be trained again.
         """
-        file = self.weights(number)
+        file = self._jobs.weights(number)
         if not file.is_file():
             record = self._records[number]
             assert record.result is not None
-            self._executor.submit(self._job(number, record.proposal, record.result.values))
+            self._executor.submit(self._jobs.job(number, record.proposal, record.result.values))
             report: Any = None
             while not isinstance(report, EndReport | KilledReport):
                 for _, report in self._executor.hear():  # noqa: B007 - the last one counts
@@ -121,7 +119,7 @@ class Scheduler:
             if not file.is_file():
                 error = report.error if isinstance(report, EndReport) else report.reason
                 raise CifarTrackError(
-                    f"the weights of trial {number} are not in {self._directory}, and training it "
+                    f"the weights of trial {number} are not in {file.parent}, and training it "
                     f"again failed: {child.last_line(error)}"
                 )
         return file
@@ -152,7 +150,7 @@ class Scheduler:
     def _begin(self, trial: Any) -> None:
         number, chosen = int(trial.trial_id), dict(trial.hyperparameters.values)
         values = typed_values(self._experiment, self._oracles.space_values(trial))
-        job = self._job(number, chosen, values)
+        job = self._jobs.job(number, chosen, values)
         self._running[number] = RunningTrial(
             trial=trial, job=job, values=values, objective=self._settings.objective
         )
@@ -163,43 +161,10 @@ class Scheduler:
             values=values,
             experiment=job.experiment,
             proposal=chosen,
-            finished_epochs=self._finished_epochs(job),
+            finished_epochs=finished_epochs(job),
         )
         self._announcer.tell(lambda: self._listener.trial_started(start))
         self._executor.submit(job)
-
-    def _job(self, number: int, chosen: dict[str, Value], values: dict[str, Value]) -> Job:
-        experiment = trial_experiment(self._experiment, number=number, values=values)
-        first_epoch, weights = int(chosen.get("tuner/initial_epoch", 0)), None
-        if "tuner/trial_id" in chosen:
-            weights = self.weights(int(chosen["tuner/trial_id"]))
-            if not weights.is_file():  # lost with its folder: what it had learnt is learnt again
-                first_epoch, weights = 0, None
-        hyperband = "tuner/epochs" in chosen
-        if hyperband:
-            epochs = int(chosen["tuner/epochs"]) - first_epoch
-            experiment = override(experiment, {"training.epochs": epochs})
-        wanted = hyperband or self._settings.refit != "anew" or self._settings.keep > 0
-        return Job(
-            experiment=experiment,
-            number=number,
-            classes=self._classes,
-            folder=self._directory,
-            first_epoch=first_epoch,
-            initial_weights=weights,
-            final_weights=self.weights(number) if wanted else None,
-        )
-
-    def weights(self, number: int) -> Path:
-        """The file of a trial's best weights, where they are kept."""
-        return self._directory / f"trial_{number}.weights.h5"
-
-    def _finished_epochs(self, job: Job) -> int:
-        if not job.checkpoint.exists():
-            return 0
-        from cifar_track.training import checkpoints
-
-        return checkpoints.finished_epochs(job.checkpoint, experiment=job.experiment)
 
     def _hear(self, number: int, report: Report) -> None:
         running = self._running.get(number)

@@ -13,6 +13,7 @@ from cifar_track.tuning.executors import Executor
 from cifar_track.tuning.executors.cluster import ClusterConnection, ClusterExecutor
 from cifar_track.tuning.executors.processes import ProcessExecutor, share_images
 from cifar_track.tuning.executors.trial import TrainTrial, train_trial
+from cifar_track.tuning.jobs import Jobs
 from cifar_track.tuning.scheduler import Scheduler
 from cifar_track.tuning.space import check_space, planned_trials
 from cifar_track.tuning.state import StateFile, fingerprint, locked
@@ -90,7 +91,7 @@ def search(
         records = _united(saved, recorded, planned=planned)
         scheduler = Scheduler(
             experiment,
-            directory=directory,
+            jobs=Jobs(experiment=experiment, folder=directory, classes=len(data.classes.fine)),
             state=state,
             listener=listener,
             executor=_executor(
@@ -100,7 +101,6 @@ def search(
                 cluster=cluster,
                 listener=listener,
             ),
-            classes=len(data.classes.fine),
         )
         scheduler.restore(records, told | {r.number for r in recorded if r.result is not None})
         with share_images(data, directory / "images"), interrupts.raised(), scheduler.stopping():
