@@ -28,8 +28,8 @@ from benchmarks.servers import free_port, wait_until_it_answers
 EPOCH_SECONDS = 1.0
 HEAD = """\
 | searches | epochs logged | in the store | trials | `log_epoch`, 95 % below | at their end, \
-longer than an epoch | longest |
-|---|---|---|---|---|---|---|"""
+longer than an epoch | longest | epochs a second |
+|---|---|---|---|---|---|---|---|"""
 
 
 def main() -> None:
@@ -59,25 +59,27 @@ def row(searches: int, trials: int, epochs: int) -> str:
     for process in processes:
         process.start()
     found = [answers.get() for _ in processes]
+    ended = time.time()
     for process in processes:
         process.join()
-    run_ids, calls, waits = zip(*found, strict=True)
+    run_ids, began, calls, waits = zip(*found, strict=True)
     stored, statuses = count(run_ids)
     slow = f"{1000 * np.quantile(np.concatenate(calls), 0.95):.2f} ms"
+    rate = stored / (ended - min(began))
     late = sum(wait > EPOCH_SECONDS for wait in waits)
     return (
         f"| {searches} | {searches * trials * epochs} | {stored} | {dict(statuses)} | {slow} "
-        f"| {late} | {max(waits):.1f} s |"
+        f"| {late} | {max(waits):.1f} s | {rate:.1f} |"
     )
 
 
 def one_search(trials: int, epochs: int, barrier: object, answers: object) -> None:
-    """A parent run and its trials; tells its id, the seconds of each call, and of its end."""
+    """A parent run and its trials; tells its id, when it began, the seconds of calls and end."""
     from cifar_track import tracking
 
     tracking.open_store()
     barrier.wait()  # type: ignore[attr-defined]
-    calls = []
+    began, calls = time.time(), []
     with tracking.start_run(dataset_name="procedural", name="search", kind="study") as run:
         for number in range(trials):
             child = run.child(number, {"optimizer.learning_rate": 0.1 / (number + 1)})
@@ -85,12 +87,12 @@ def one_search(trials: int, epochs: int, barrier: object, answers: object) -> No
                 time.sleep(EPOCH_SECONDS)
                 figures = {"train_loss": 4 / epoch, "train_accuracy": epoch / 50,
                            "val_loss": 4 / epoch, "val_accuracy": epoch / 60}  # fmt: skip
-                began = time.perf_counter()
+                called = time.perf_counter()
                 child.log_epoch(epoch, figures)
-                calls.append(time.perf_counter() - began)
+                calls.append(time.perf_counter() - called)
             child.finish("completed")
-        began = time.perf_counter()
-    answers.put((run.id, calls, time.perf_counter() - began))  # type: ignore[attr-defined]
+        ending = time.perf_counter()
+    answers.put((run.id, began, calls, time.perf_counter() - ending))  # type: ignore[attr-defined]
 
 
 def count(run_ids: tuple[str, ...]) -> tuple[int, Counter[str]]:
