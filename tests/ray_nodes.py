@@ -1,4 +1,4 @@
-"""Real nodes of a Ray cluster on this machine, each with an address of its own."""
+"""Real nodes of a Ray cluster, each on a host that was made for it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 from conftest import free_port, wait_for
+from hosts import Network
 
 TESTS = Path(__file__).resolve().parent
 # Else a token in the home folder makes one head ask for it and another not.
@@ -23,8 +24,8 @@ STORE = 80 * 2**20  # bytes; Ray's least is 75 MiB
 class RayNode:
     """A node as `ray start` makes it, with all of its processes."""
 
-    def __init__(self, *options: str, folder: Path, number: int) -> None:
-        self.address = f"127.0.0.{number + 1}"
+    def __init__(self, *options: str, folder: Path, network: Network, host: int) -> None:
+        self.host, self.address = host, network.address(host)
         environment = {
             **os.environ,
             "PYTHONPATH": str(TESTS),  # what stands in for training; the package is shipped
@@ -32,9 +33,10 @@ class RayNode:
             "RAY_worker_niceness": "0",  # else trials starve on a machine at work
             "TRAINED": str(folder / "trained"),
         }
-        self._log = (folder / f"node_{number}.log").open("wb")
+        self._log = (folder / f"node_{host}.log").open("wb")
         self._process = subprocess.Popen(
             [
+                *network.on(host),
                 *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
                 *("--num-cpus", "1", "--num-gpus", "0", f"--object-store-memory={STORE}"),
                 "--include-log-monitor=false",
@@ -90,17 +92,18 @@ class RayCluster:
     def __init__(self) -> None:
         # Not below pytest's own: the paths of Ray's sockets are as long as they may be.
         self.folder = Path(tempfile.mkdtemp(prefix="ray-"))
+        self.network = Network()
         self.port = free_port()
         self.nodes: list[RayNode] = []
         self.head = self._add(
-            "--head", f"--port={self.port}", "--include-dashboard=false", "--disable-usage-stats",
-            f"--temp-dir={self.folder}",
+            0, "--head", f"--port={self.port}", "--include-dashboard=false",
+            "--disable-usage-stats", f"--temp-dir={self.folder}",
         )  # fmt: skip
 
     @property
     def address(self) -> str:
         """What a search is told."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.head.address}:{self.port}"
 
     def trained(self) -> list[tuple[int, int, int, float]]:
         """What trials said that they trained: trial, epoch, process, moment."""
@@ -119,11 +122,13 @@ class RayCluster:
 
     def add(self, *options: str) -> RayNode:
         """Start one more node, and wait for it."""
-        return self._add(f"--address={self.address}", "--disable-usage-stats", *options)
+        return self._add(
+            len(self.nodes), f"--address={self.address}", "--disable-usage-stats", *options
+        )
 
-    def _add(self, *options: str) -> RayNode:
+    def _add(self, host: int, *options: str) -> RayNode:
         for _ in range(4):  # on a machine at work, Ray's 30 s for a start may not do
-            node = RayNode(*options, folder=self.folder, number=len(self.nodes))
+            node = RayNode(*options, folder=self.folder, network=self.network, host=host)
             self.nodes.append(node)
             wait_for(node.is_settled, what=f"{node.address}: no node", seconds=180)
             if node.is_up():
@@ -135,4 +140,5 @@ class RayCluster:
         """End everything."""
         for node in reversed(self.nodes):
             node.kill()
+        self.network.close()
         shutil.rmtree(self.folder, ignore_errors=True)

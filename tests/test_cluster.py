@@ -519,25 +519,32 @@ class TestNodesThatComeAndGo:
         # What was under way at the kill, and at most one epoch whose report was.
         assert lost <= 2 * len(kills)
 
-    def test_a_frozen_node_is_given_up_and_a_late_one_is_taken(self, three_nodes, tmp_path):
+    @pytest.mark.parametrize("fault", ["frozen", "cut off"])
+    def test_a_silent_node_is_given_up_and_a_late_one_is_taken(self, three_nodes, tmp_path, fault):
         experiment, record = lasting(30), Record()
-        frozen = three_nodes.others()[0]
+        silent, network = three_nodes.others()[0], three_nodes.network
+        if fault == "cut off" and not network.is_real:
+            pytest.skip("no network namespaces can be made here")
 
-        def freeze() -> None:
+        def be_silent() -> None:
             wait_until_trained(three_nodes, 6)
-            frozen.signal(signal.SIGSTOP)
+            if fault == "frozen":
+                silent.signal(signal.SIGSTOP)
+            else:
+                network.cut_off(silent.host)
             three_nodes.add()
             wait_for(lambda: record.reasons, what="it was not given up", seconds=240)
-            frozen.signal(signal.SIGCONT)
+            silent.signal(signal.SIGCONT)
+            network.mend(silent.host)
 
-        freezing = Background(freeze)
+        silencing = Background(be_silent)
         result = run_search(
             tmp_path, three_nodes, experiment=experiment, train=slow_epochs, listener=record
         )
-        freezing.finish()
+        silencing.finish()
         assert_whole(result, record, experiment)
         assert len(record.reasons) == 1
-        assert frozen.address in record.reasons[0]
+        assert silent.address in record.reasons[0]
         late = three_nodes.nodes[-1].address
         assert any(node.startswith(late) for _, node, _ in record.places)
 
