@@ -89,7 +89,7 @@ def read(seconds_of_a_trial: float) -> dict[str, list[Point]]:
 
 
 def draw(points: dict[str, list[Point]], output: Path) -> None:
-    """A dot a run, its page beside the mean; crosses for the study, a band for ResNet-18."""
+    """A dot a run, those of a page joined; crosses for the study, a band for ResNet-18."""
     from cifar_track.plots import style
 
     figure = style.new_figure(8, 5)
@@ -105,13 +105,9 @@ def draw(points: dict[str, list[Point]], output: Path) -> None:
         axes.axvline(trials, color=style.RULE, zorder=0)
         axes.text(trials, 0.01, f" {words} of the recipe", fontsize=8, color=style.FAINT)
     for page, runs in points.items():
-        axes.scatter(*zip(*runs, strict=True), color=style.VALIDATION, s=22, zorder=3)
-        trials_of_each = [run.trials for run in runs]
-        is_short = trials_of_each[0] < 1  # its name has more room to the left
-        beside = Point(
-            min(trials_of_each) if is_short else max(trials_of_each),
-            statistics.mean(run.accuracy for run in runs),
-        )
+        axes.plot(*zip(*sorted(runs), strict=True), "-o", color=style.VALIDATION, ms=4.5, lw=0.6)
+        is_short = runs[0].trials < 1  # its name has more room to the left
+        beside = min(runs) if is_short else max(runs)
         _name(axes, page, beside, colour=style.VALIDATION, left=is_short)
     for words, point in STUDY.items():
         axes.scatter(*point, color=style.BEST, marker="x", zorder=3)
