@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cifar_track import child, interrupts
-from cifar_track.config import CifarTrackError, Experiment, first_best
+from cifar_track.config import CifarTrackError, first_best
 from cifar_track.tuning.announcer import Announcer
 from cifar_track.tuning.executors import (
     EndReport,
@@ -39,9 +39,8 @@ class Scheduler:
 
     def __init__(
         self,
-        experiment: Experiment,
-        *,
         jobs: Jobs,
+        *,
         state: StateFile,
         listener: TrialListener,
         executor: Executor,
@@ -51,8 +50,7 @@ class Scheduler:
         from cifar_track.tuning import oracle
 
         self._oracles = oracle
-        self._experiment = experiment
-        self._settings = check_space(experiment)
+        self._settings = check_space(jobs.experiment)
         self._maximize = oracle.direction(self._settings) == "max"
         self._jobs = jobs
         self._state = state
@@ -66,7 +64,7 @@ class Scheduler:
         self._failures = 0
         self._names = itertools.count()
         with oracle.quiet():
-            self._oracle = oracle.build_oracle(experiment)
+            self._oracle = oracle.build_oracle(jobs.experiment)
 
     def restore(self, records: Sequence[TrialRecord], told: set[int]) -> None:
         """Go on from trials that have begun, and tell those ends that may not have been heard."""
@@ -149,7 +147,7 @@ class Scheduler:
 
     def _begin(self, trial: Any) -> None:
         number, chosen = int(trial.trial_id), dict(trial.hyperparameters.values)
-        values = typed_values(self._experiment, self._oracles.space_values(trial))
+        values = typed_values(self._jobs.experiment, self._oracles.space_values(trial))
         job = self._jobs.job(number, chosen, values)
         self._running[number] = RunningTrial(
             trial=trial, job=job, values=values, objective=self._settings.objective

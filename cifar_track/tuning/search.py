@@ -90,8 +90,7 @@ def search(
         saved, told = state.read()
         records = _united(saved, recorded, planned=planned)
         scheduler = Scheduler(
-            experiment,
-            jobs=Jobs(experiment=experiment, folder=directory, classes=len(data.classes.fine)),
+            Jobs(experiment=experiment, folder=directory, classes=len(data.classes.fine)),
             state=state,
             listener=listener,
             executor=_executor(
