@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
+import subprocess
+import sys
 import time
+from contextlib import closing
+from pathlib import Path
 
 import mlflow
 import pytest
 
-from cifar_track import registry, tracking
+from cifar_track import preflight, registry, tracking
 from cifar_track.config import CifarTrackError
 from cifar_track.tracking import store, tag
 from cifar_track.workflow import compare
+
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -119,6 +127,105 @@ class TestResolving:
         shown = compare.choose_runs([named], filter_string="metrics.test_accuracy > 0.4")
         assert shown.run_ids == (named, *matching[-2:])
         assert "left out: 3 runs that match the filter" in capsys.readouterr().out
+
+
+class TestPreflight:
+    """What is told without MLflow is what MLflow's side tells, and nothing where that is asked."""
+
+    @staticmethod
+    def told(check, *arguments, **settings):
+        with pytest.raises(CifarTrackError) as caught:
+            check(*arguments, **settings)
+        return str(caught.value)
+
+    def test_an_unknown_name_gets_the_same_line(self, add):
+        add("baseline"), add("tune"), add("baseline", dataset="procedural")
+        for unknown in ("basline", "deadbeef", "f" * 32, "'\"", "%", "_", "x' OR '1", "ü", "a,b"):
+            for settings in ({}, {"dataset_name": "cifar100"}, {"dataset_name": "procedural"}):
+                line = self.told(tracking.resolve_run, unknown, **settings)
+                assert "the newest is" in line or "did you mean" in line
+                assert self.told(preflight.require_run, unknown, **settings) == line
+        for left_to_mlflow in ("", "\udcff"):
+            preflight.require_run(left_to_mlflow)
+
+    def test_what_is_somebodys_is_left_to_mlflow(self, add):
+        run_id, deleted = add("it's 100% mine"), add("gone")
+        mlflow.MlflowClient().delete_run(deleted)
+        for known in (run_id, run_id[:6], "it's 100% mine", deleted, "gone"):
+            assert tracking.resolve_run(known)
+            preflight.require_run(known)
+            preflight.require_run(known, dataset_name="cifar100")
+
+    def test_of_a_deleted_experiment_mlflow_tells_how_it_comes_back(self, add):
+        add("baseline")
+        client = mlflow.MlflowClient()
+        client.delete_experiment(client.get_experiment_by_name("cifar100").experiment_id)
+        assert "mlflow experiments restore" in self.told(tracking.resolve_run, "nobody")
+        preflight.require_run("nobody")
+
+    def test_a_missing_model_gets_the_same_line(self, add):
+        add("baseline")
+        line = self.told(registry.champion_run_id, "mine")
+        assert line == self.told(preflight.require_champion, "mine")
+        assert line == self.told(registry.roll_back, "cifar100", "mine")
+        mlflow.MlflowClient().create_registered_model("mine")
+        assert line == self.told(registry.champion_run_id, "mine")
+        preflight.require_champion("mine")
+
+    def test_a_registry_of_its_own_is_the_one_that_is_asked(self, add, monkeypatch, tmp_path):
+        add("baseline")
+        mlflow.MlflowClient().create_registered_model("mine")
+        preflight.require_champion("mine")
+        monkeypatch.setenv("MLFLOW_REGISTRY_URI", f"sqlite:///{tmp_path}/other.db")
+        assert "no champion of mine" in self.told(preflight.require_champion, "mine")
+
+    def test_a_store_that_can_not_be_read_is_left_to_mlflow(self, sqlite_store, add):
+        add("baseline")
+        assert self.told(preflight.require_run, "nobody")
+        with closing(sqlite3.connect(sqlite_store)) as writer:
+            writer.execute("BEGIN EXCLUSIVE")
+            preflight.require_run("nobody")
+        sqlite_store.write_bytes(b"no database at all")
+        preflight.require_run("nobody")
+        preflight.require_champion("nobody")
+
+    @pytest.mark.parametrize(
+        "address",
+        ["http://127.0.0.1:9", "postgresql+psycopg2://nobody@127.0.0.1:9/x", "{}/no/x.db"],
+    )
+    def test_any_other_store_is_left_to_mlflow(self, monkeypatch, tmp_path, address):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address.format(f"sqlite:///{tmp_path}"))
+        preflight.require_run("nobody")
+        preflight.require_champion("nobody")
+
+    @pytest.mark.parametrize(
+        "verb",
+        [
+            ("register", "--run", "deadbeef"),
+            ("register", "--rollback", "true"),
+            ("register", "--name", "team/cifar"),
+            ("serve",),
+            ("serve", "--name", "nobodys"),
+            ("export", "--run", "deadbeef"),
+            ("export",),
+            ("repeat", "--run", "deadbeef"),
+        ],
+    )
+    def test_a_verb_tells_it_before_mlflow_is_loaded(self, elsewhere, verb):
+        code = (
+            "import sys; from cifar_track import cli; status = cli.run(sys.argv[1:]); "
+            "print(status, {'mlflow', 'tensorflow', 'numpy'} & set(sys.modules))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, *verb],
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == "2 set()\n"
+        assert len(done.stderr.splitlines()) == 1
+        assert list(elsewhere.iterdir()) == []
 
 
 class TestComparable:

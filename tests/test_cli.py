@@ -48,7 +48,7 @@ class Workflow(types.ModuleType):
 
 
 @pytest.fixture
-def workflow(monkeypatch):
+def workflow(monkeypatch, every_name_is_known):
     stand_in = Workflow()
     monkeypatch.setitem(sys.modules, "cifar_track.workflow", stand_in)
     monkeypatch.setattr(cifar_track, "workflow", stand_in, raising=False)

@@ -56,7 +56,7 @@ def readme_commands():
 
 
 @pytest.fixture
-def asked(monkeypatch):
+def asked(monkeypatch, every_name_is_known):
     """What the verbs ask of the workflow, which does nothing."""
     calls = []
     stand_in = types.SimpleNamespace(

@@ -26,9 +26,9 @@ from mlflow.pyfunc import scoring_server
 from PIL import Image
 
 from cifar_track import serving
+from cifar_track.addresses import folder_address
 from cifar_track.config import CifarTrackError
 from cifar_track.serving import Front, save_classifier
-from cifar_track.tracking.address import folder_address
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
 # Smooth, so that scaling it is no matter of which filter.

@@ -24,9 +24,9 @@ import mlflow
 import pytest
 
 from cifar_track import registry, tracking
+from cifar_track.addresses import place, settled, sqlite_address, sqlite_path
 from cifar_track.config import CifarTrackError
 from cifar_track.tracking import reach, store
-from cifar_track.tracking.address import place, settled, sqlite_address, sqlite_path
 from cifar_track.tracking.schema import tables
 from cifar_track.workflow import study
 

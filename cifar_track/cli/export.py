@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from cifar_track import preflight
 from cifar_track.cli.options import DATA_DIRECTORY, DATASET_OF_RUNS, QUIET, ExpandedPath
 from cifar_track.config import DEFAULT_DATASET, CifarTrackError, registered_name
 
@@ -53,8 +54,11 @@ def export(
     """
     if run_id and name:
         raise CifarTrackError("--run and --name exclude each other; give one of them")
-    # A mistake in it is told before seconds of imports.
-    registered_name(dataset or DEFAULT_DATASET, name)
+    # A mistake is told before seconds of imports.
+    if run_id:
+        preflight.require_run(run_id, dataset_name=dataset)
+    else:
+        preflight.require_champion(registered_name(dataset or DEFAULT_DATASET, name))
     from cifar_track import workflow
 
     workflow.export_model(

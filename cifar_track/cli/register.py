@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from cifar_track import preflight
 from cifar_track.cli.options import DATA_DIRECTORY, DATASET, QUIET, given
 from cifar_track.config import (
     DEFAULT_METRIC,
@@ -121,9 +122,13 @@ def register(
         raise CifarTrackError(f"--rollback looks at nothing of a model; leave --{asks} out")
     if given("margin") and demands["gate"] != "not_worse":
         raise CifarTrackError("--margin is for --gate not_worse; leave it out")
-    registered_name(dataset, name)  # a mistake in these is told before seconds of imports
+    model = registered_name(dataset, name)  # a mistake is told before seconds of imports
     require_chooses(metric)
     asked = Demands(**demands)  # type: ignore[arg-type]
+    if rollback:
+        preflight.require_champion(model)
+    elif run_id is not None:
+        preflight.require_run(run_id, dataset_name=dataset)
     from cifar_track import workflow
 
     if rollback:

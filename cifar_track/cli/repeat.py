@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from cifar_track import preflight
 from cifar_track.cli.cluster import asked_cluster, cluster_options
 from cifar_track.cli.options import DATA_DIRECTORY, QUIET
 
@@ -35,6 +36,7 @@ def repeat(
       python -m cifar_track repeat --run 5f0c1e --cluster auto --cpus 2
     """
     asked = asked_cluster(cluster, cpus=cpus, gpus=gpus)
+    preflight.require_run(run_id)  # a mistake is told before seconds of imports
     from cifar_track import workflow
 
     workflow.repeat_run(run_id, data_dir=data_dir, cluster=asked)

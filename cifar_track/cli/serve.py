@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from cifar_track import preflight
 from cifar_track.cli.options import DATASET
 from cifar_track.config import registered_name
 
@@ -55,7 +56,8 @@ def serve(
       mlflow run . -e serve
       python -m cifar_track serve --port 8080 --max_images 64
     """
-    registered_name(dataset, name)  # a mistake in it is told before seconds of imports
+    # A mistake is told before seconds of imports.
+    preflight.require_champion(registered_name(dataset, name))
     from cifar_track import workflow
 
     workflow.serve_champion(

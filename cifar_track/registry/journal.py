@@ -17,6 +17,7 @@ from mlflow.exceptions import MlflowException
 
 from cifar_track import tracking
 from cifar_track.config import CifarTrackError
+from cifar_track.preflight import no_champion
 from cifar_track.tracking import tag
 from cifar_track.tracking.process import identity_tags, is_alive, is_on_this_host
 
@@ -137,7 +138,7 @@ def champion_run_id(name: str) -> str:
     tracking.open_registry()
     version = version_under(mlflow.MlflowClient(), name, CHAMPION)
     if version is None or tag.RUN_ID not in version.tags:
-        raise CifarTrackError(f"there is no champion of {name}; make one: mlflow run . -e register")
+        raise no_champion(name)
     return str(version.tags[tag.RUN_ID])
 
 

@@ -21,6 +21,7 @@ from cifar_track.config import (
     registered_name,
 )
 from cifar_track.data import Images
+from cifar_track.preflight import no_champion
 from cifar_track.registry.candidates import Choice, choose_run
 from cifar_track.registry.card import model_card
 from cifar_track.registry.gates import Gate
@@ -153,10 +154,12 @@ def roll_back(dataset_name: str, name: str | None = None) -> tuple[str, str]:
     with one_at_a_time(name):
         finish(name)
         champion = version_under(client, name, CHAMPION)
-        before = champions_of(client, name)[:-1] if champion is not None else ()
+        if champion is None:
+            raise no_champion(name)
+        before = champions_of(client, name)[:-1]
         kept = {str(v.version): v for v in client.search_model_versions(f"name = '{name}'")}
         before = tuple(number for number in before if number in kept)
-        if champion is None or not before:
+        if not before:
             raise CifarTrackError(
                 f"no version of {name} was the champion before; choose one: "
                 "mlflow run . -e register -P run=ID"

@@ -20,8 +20,8 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType, Array, Object, Property
 from PIL import Image
 
+from cifar_track.addresses import folder_address
 from cifar_track.serving.classifier import PictureClassifier
-from cifar_track.tracking.address import folder_address
 
 if TYPE_CHECKING:
     import keras

@@ -3,7 +3,6 @@
 from cifar_track.tracking import quiet  # noqa: F401 - before mlflow is imported
 from cifar_track.tracking.abandoned import Abandoned, fail_pending_models, find_abandoned, mend
 from cifar_track.tracking.ablations import find_ablation, finished_children
-from cifar_track.tracking.address import place
 from cifar_track.tracking.choice import (
     ALLOWED,
     Choice,
@@ -118,7 +117,6 @@ __all__ = [
     "open_registry",
     "open_store",
     "patience",
-    "place",
     "read_arrays",
     "read_tree",
     "recorded_trials",

@@ -6,9 +6,9 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from cifar_track.addresses import place
 from cifar_track.config import CifarTrackError
 from cifar_track.tracking import store
-from cifar_track.tracking.address import place
 from cifar_track.tracking.delivery import Delivery
 from cifar_track.tracking.outbox import Outbox, outboxes_left
 from cifar_track.tracking.reach import first_line

@@ -9,9 +9,9 @@ import mlflow
 from mlflow.entities import RunTag
 from mlflow.tracking.context.registry import resolve_tags
 
+from cifar_track.addresses import place
 from cifar_track.config import CifarTrackError
 from cifar_track.tracking import store
-from cifar_track.tracking.address import place
 from cifar_track.tracking.delivery import Delivery
 from cifar_track.tracking.operations import as_text
 from cifar_track.tracking.outbox import Outbox, Progress

@@ -11,10 +11,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
-from cifar_track.addresses import shown
+from cifar_track.addresses import DATABASE_PORTS, is_server, shown, sqlite_path
 from cifar_track.config import CifarTrackError
 from cifar_track.environment import variables
-from cifar_track.tracking.address import DATABASE_PORTS, is_server, sqlite_path
 
 PROBE_SECONDS = 3.0
 SQLITE_BEGINNING = b"SQLite format 3\0"

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from cifar_track.addresses import folder_address, sqlite_path
 from cifar_track.tracking import store
-from cifar_track.tracking.address import folder_address, sqlite_path
 
 FILES = "mlruns"
 # Where MLflow 3 keeps locations; none of these has a foreign key on it.

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import re
-import time
 from collections.abc import Iterator, Sequence
 
 import mlflow
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
-from cifar_track.addresses import shown
 from cifar_track.config import DATASETS, CifarTrackError
+from cifar_track.preflight import REMEMBERED, NamedRun, no_such_run
 from cifar_track.tracking import store
 from cifar_track.tracking.queries import FINISHED_ITERATIONS, quoted, search_runs
 from cifar_track.tracking.reach import first_line
 
 ID_LENGTH = 32
-# Of several runs that a name may mean, so many are named; of unknown names, so many are compared.
+# Of several runs that a name may mean, so many are named.
 NAMED = 5
-REMEMBERED = 200
 
 _BEGINNING_OF_AN_ID = re.compile(rf"[0-9a-f]{{4,{ID_LENGTH}}}")
 
@@ -110,8 +107,7 @@ def resolve_filter(
 
 def describe_run(run: mlflow.entities.Run) -> str:
     """A run in a line that tells it from others: the id's beginning, the name, the start."""
-    started = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.info.start_time / 1000))
-    return f"{run.info.run_id[:8]} ({run.info.run_name}, {started})"
+    return str(_named(run))
 
 
 def _conditions(reference: str) -> list[str]:
@@ -150,13 +146,12 @@ def _names_in(text: str, experiment_ids: Sequence[str]) -> Iterator[str]:
 
 
 def _unknown(reference: str, experiment_ids: Sequence[str]) -> CifarTrackError:
-    newest = search_runs(experiment_ids, limit=REMEMBERED) if experiment_ids else []
-    names = {name: run for run in reversed(newest) for name in (run.info.run_id, run.info.run_name)}
-    [near] = difflib.get_close_matches(reference, names, n=1) or [None]
-    hint = f"; did you mean {describe_run(names[near])}?" if near else ""
-    if not near and newest:
-        hint = f"; the newest is {describe_run(newest[0])}"
-    return CifarTrackError(f"no run is called {reference!r} in {shown(store.open_store())}{hint}")
+    newest = search_runs(experiment_ids, limit=REMEMBERED)
+    return no_such_run(reference, store.open_store(), [_named(run) for run in newest])
+
+
+def _named(run: mlflow.entities.Run) -> NamedRun:
+    return NamedRun(run.info.run_id, run.info.run_name, run.info.start_time)
 
 
 def _search(

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import filelock
 
-from cifar_track.addresses import shown
-from cifar_track.config import CifarTrackError
-from cifar_track.tracking.address import (
+from cifar_track.addresses import (
     folder_address,
     is_databricks,
     is_server,
+    shown,
     sqlite_address,
     sqlite_path,
 )
+from cifar_track.config import CifarTrackError
 from cifar_track.tracking.process import user_name
 
 SCHEMA_SECONDS = 300.0

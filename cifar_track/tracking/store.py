@@ -15,22 +15,25 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from cifar_track import environment
-from cifar_track.addresses import for_a_link, shown
-from cifar_track.config import DATASETS, CifarTrackError
-from cifar_track.tracking import schema
-from cifar_track.tracking.address import (
-    DEFAULT_DATABASE,
+from cifar_track.addresses import (
+    REGISTRY,
     SQLITE_SUFFIXES,
+    STORE,
     folder_address,
+    for_a_link,
     is_server,
+    registry_address,
     settled,
+    shown,
     sqlite_address,
     sqlite_path,
+    tracking_address,
 )
+from cifar_track.config import DATASETS, CifarTrackError
+from cifar_track.tracking import schema
 from cifar_track.tracking.reach import first_line, require_reachable
 
 UI_PORT = 5000
-STORE, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
 # A file for each change of a database's tables that this MLflow knows.
 MIGRATIONS = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
 NOT_LOGGED_IN = "UNAUTHENTICATED"
@@ -69,8 +72,7 @@ def open_store() -> str:
     Raises:
         CifarTrackError: the store can't be reached, refuses, or is of another MLflow's making.
     """
-    given = os.environ.get(STORE, "").strip()
-    uri = settled(given or f"sqlite:///{DEFAULT_DATABASE}")
+    uri = tracking_address()
     mlflow.set_tracking_uri(uri)
     os.environ[STORE] = uri
     _require_open(uri, setting=STORE)
@@ -87,11 +89,10 @@ def open_registry() -> str:
         CifarTrackError: as `open_store`.
     """
     uri = open_store()
-    given = os.environ.get(REGISTRY, "").strip()
-    if not given:
+    if not os.environ.get(REGISTRY, "").strip():
         os.environ.pop(REGISTRY, None)  # MLflow takes a blank for an address
         return uri
-    registry = settled(given, setting=REGISTRY)
+    registry = registry_address()
     os.environ[REGISTRY] = registry
     _require_open(registry, setting=REGISTRY)
     return registry

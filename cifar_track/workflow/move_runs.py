@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cifar_track import tracking
-from cifar_track.addresses import shown
+from cifar_track.addresses import place, shown
 from cifar_track.config import CifarTrackError
 from cifar_track.workflow.terminal import tell
 
@@ -23,7 +23,7 @@ def move_runs(source: str, destination: str) -> None:
     """
     source = tracking.open_other_store(source, setting="FROM", fresh=False)
     destination = tracking.open_other_store(destination, setting="TO", fresh=True)
-    if tracking.place(source) == tracking.place(destination):
+    if place(source) == place(destination):
         raise CifarTrackError(f"both are {shown(source)}; expected two different stores")
     transfer = tracking.move_runs(source, destination)
     for kind in KINDS:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from cifar_track.addresses import shown
+from cifar_track.addresses.shown import shown
 from cifar_track.config import CifarTrackError
 from cifar_track.folders import expanded
 
+STORE, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
 DEFAULT_DATABASE = "mlflow.db"
 SERVER_SCHEMES = ("http", "https")
 SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
@@ -26,7 +28,27 @@ _NO_FOLDER = (
 )
 
 
-def settled(given: str, *, setting: str = "MLFLOW_TRACKING_URI") -> str:
+def tracking_address() -> str:
+    """The store of runs: `MLFLOW_TRACKING_URI`, or else `mlflow.db` in the working folder.
+
+    Raises:
+        CifarTrackError: as `settled`.
+    """
+    given = os.environ.get(STORE, "").strip()
+    return settled(given or f"sqlite:///{DEFAULT_DATABASE}")
+
+
+def registry_address() -> str:
+    """The registry of models: `MLFLOW_REGISTRY_URI`, or else the store of runs.
+
+    Raises:
+        CifarTrackError: as `settled`.
+    """
+    given = os.environ.get(REGISTRY, "").strip()
+    return settled(given, setting=REGISTRY) if given else tracking_address()
+
+
+def settled(given: str, *, setting: str = STORE) -> str:
     """The address that MLflow is given: as it was written, an SQLite file's made absolute.
 
     Args:
