@@ -71,7 +71,10 @@ def main() -> None:
 
 
 def read(seconds_of_a_trial: float) -> dict[str, list[Point]]:
-    """The finished full runs by page; an ensemble's time is that of its members."""
+    """The finished full runs by page; an ensemble's time is that of its members.
+
+    Those that were chosen by the test images are left out.
+    """
     from cifar_track import tracking
     from cifar_track.tracking import tag
 
@@ -79,6 +82,8 @@ def read(seconds_of_a_trial: float) -> dict[str, list[Point]]:
     points: dict[str, list[Point]] = defaultdict(list)
     for run in tracking.find_runs("cifar100"):
         if run.tags.get(tag.BUDGET) == "quick" or "fit_cpu_seconds" not in run.metrics:
+            continue
+        if run.protocol != "validation":
             continue
         trials = tracking.recorded_trials(run.run_id)
         spent = sum(trial.metrics.get("fit_cpu_seconds", 0.0) for trial in trials)

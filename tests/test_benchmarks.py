@@ -5,10 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import pytest
 
 import benchmarks.__main__ as benchmark
-from benchmarks import accuracy, growth, processes, recipe, stopping
+from benchmarks import accuracy, growth, processes, reach, recipe, stopping
 from cifar_track import models
 from cifar_track.config import load_experiment
 
@@ -140,3 +141,26 @@ def test_the_median_rule_is_played_on_recorded_trials():
 
 def test_a_size_that_was_not_measured_is_on_the_line_through_the_last_two():
     assert growth.foretold([10, 50_000, 75_000], [0, 20, 30]) == pytest.approx(40)
+
+
+def test_a_page_reaches_what_its_full_runs_do_that_were_not_chosen_by_the_test_images(sqlite_store):
+    client = mlflow.MlflowClient(f"sqlite:///{sqlite_store}")
+    experiment_id = client.create_experiment("cifar100")
+
+    def add(seconds, accuracy, parent=None, kind="iteration", **tags):
+        named = {"kind": kind, "iteration": "wide", "budget": "full", "protocol": "validation"}
+        written = {f"cifar_track.{key}": value for key, value in {**named, **tags}.items()}
+        if parent is not None:
+            written |= {"mlflow.parentRunId": parent, "cifar_track.trial": str(seconds)}
+        run_id = client.create_run(experiment_id, tags=written).info.run_id
+        client.log_metric(run_id, "fit_cpu_seconds", seconds)
+        client.log_metric(run_id, "test_accuracy", accuracy)
+        client.set_terminated(run_id)
+        return run_id
+
+    search = add(300, 0.4)
+    add(100, 0.2, search, kind="trial")
+    add(200, 0.3, search, kind="trial")
+    add(100, 0.9, protocol="test")
+    add(100, 0.9, budget="quick")
+    assert reach.read(100.0) == {"wide": [(6.0, 0.4)]}
