@@ -19,6 +19,7 @@ from cifar_track.statistics import (
     calibration_bins,
     calibration_error,
     draw_resamples,
+    dunnett,
     holm_adjust,
     holm_levels,
     mcnemar,
@@ -233,6 +234,36 @@ def test_each_draw_has_as_many_images_and_groups_are_counted() -> None:
 
 def test_bounds_stay_within_what_is_possible() -> None:
     assert basic_interval(0.01, [0.0, 0.05, 0.06], lowest=0.0, highest=1.0)[0] == 0.0
+
+
+# Dunnett (1964), New tables for multiple comparisons with a control, two-sided, 5 %: by the number
+# of groups beside the control, with 12 and 20 degrees of freedom.
+@pytest.mark.parametrize(("groups", "tabulated"), [(2, 2.50), (4, 2.65)])
+def test_dunnetts_intervals_are_as_wide_as_he_tabulates(groups: int, tabulated: float) -> None:
+    runs = np.random.default_rng(1).normal(size=(groups + 1, 5)) + np.arange(groups + 1)[:, None]
+    control, *others = runs.tolist()
+    pooled = math.sqrt(np.mean(np.var(runs, axis=1, ddof=1)))
+    found = dunnett(others, control)
+    assert found == dunnett(others, control)
+    for group, difference in zip(others, found, strict=True):
+        assert difference is not None
+        assert difference.difference == pytest.approx(np.mean(group) - np.mean(control))
+        for half_width in (
+            difference.high - difference.difference,
+            difference.difference - difference.low,
+        ):
+            assert half_width == pytest.approx(tabulated * pooled * math.sqrt(2 / 5), rel=0.004)
+        assert (difference.p_value < 0.05) == (difference.low > 0 or difference.high < 0)
+
+
+def test_dunnett_says_nothing_of_groups_too_small_or_without_spread() -> None:
+    few, enough = [0.4, 0.5], [0.4, 0.5, 0.6]
+    assert dunnett([few, enough], few) == [None, None]
+    assert dunnett([[0.4] * 3, [0.5] * 3], [0.4] * 3) == [None, None]
+    nothing, found = dunnett([few, enough], enough)
+    assert nothing is None
+    assert found is not None
+    assert found.difference == pytest.approx(0)
 
 
 def test_welch_is_scipys() -> None:

@@ -26,7 +26,7 @@ from cifar_track.cli.options import DATA_DIRECTORY, QUIET, RESUME
     type=click.IntRange(min=1),
     default=3,
     show_default=True,
-    help="Runs of each, from the page's seed on; intervals take 5.",
+    help="Runs of each, from the page's seed on; intervals take 3.",
 )
 @click.option(
     "--set",

@@ -1,6 +1,12 @@
 """Several runs side by side: parameters, metrics, classes, and whether they truly differ."""
 
-from cifar_track.comparison.ablation import PAGE, Ablated, ablation_rows, ablation_table
+from cifar_track.comparison.ablation import (
+    PAGE,
+    Ablated,
+    ablation_rows,
+    ablation_rule,
+    ablation_table,
+)
 from cifar_track.comparison.classes import (
     GroupDifferences,
     class_differences,
@@ -42,6 +48,7 @@ __all__ = [
     "SeedTest",
     "Together",
     "ablation_rows",
+    "ablation_rule",
     "ablation_table",
     "attributions",
     "class_differences",

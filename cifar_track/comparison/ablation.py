@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cifar_track.statistics import LEAST_SEEDS, MeanDifference, holm_adjust, welch
+from cifar_track.statistics import LEAST_POOLED, MeanDifference, dunnett
 
 PAGE = "(nothing)"
 TOO_FEW = "too few seeds to say"
@@ -38,15 +38,14 @@ def ablation_rows(page: Ablated, variants: Sequence[Ablated]) -> list[dict[str, 
     """A row for the page and for each addition that it was run without.
 
     What an addition gives is the page's mean less the mean without it, so that an accuracy above 0
-    speaks for it; what it costs is the same of the processor's seconds. An interval of 95 % and a
-    p value, adjusted by Holm over the rows, stand where both sides have enough seeds for Welch's
-    test.
+    speaks for it; what it costs is the same of the processor's seconds. Intervals of 95 % and p
+    values stand where the page and the variant have enough seeds for Dunnett's test, and hold for
+    all rows at once.
     """
     tests = {
-        figure: [welch(v.values(figure), page.values(figure)) for v in variants]
+        figure: dunnett([variant.values(figure) for variant in variants], page.values(figure))
         for figure in FIGURES
     }
-    adjusted = iter(holm_adjust([t.p_value for t in tests["test_accuracy"] if t is not None]))
     rows: list[dict[str, Any]] = [{"without": PAGE, "seeds": len(page.runs), **_means(page)}]
     for index, variant in enumerate(variants):
         row: dict[str, Any] = {
@@ -57,9 +56,10 @@ def ablation_rows(page: Ablated, variants: Sequence[Ablated]) -> list[dict[str, 
         if page.runs and variant.runs:
             for figure in FIGURES:
                 row |= _difference(figure, page, variant, tests[figure][index])
-        if tests["test_accuracy"][index] is not None:
-            row["test_p_value"] = next(adjusted)
-        elif min(len(page.runs), len(variant.runs)) < LEAST_SEEDS:
+        test = tests["test_accuracy"][index]
+        if test is not None:
+            row["test_p_value"] = test.p_value
+        elif min(len(page.runs), len(variant.runs)) < LEAST_POOLED:
             row["remark"] = TOO_FEW
         else:
             row["remark"] = NO_SPREAD
@@ -67,10 +67,19 @@ def ablation_rows(page: Ablated, variants: Sequence[Ablated]) -> list[dict[str, 
     return rows
 
 
+def ablation_rule() -> str:
+    """The rule by which the rows are tested, and where it comes from."""
+    return (
+        f"Tested where the page and what it is held beside have at least {LEAST_POOLED} seeds, by "
+        "Dunnett's test (1955), which takes one spread of the seeds in all rows; intervals and p "
+        "values hold for all rows at once."
+    )
+
+
 def ablation_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows as a table in Markdown."""
     lines = [
-        "| without | seeds | validation | gives | test | gives | CPU s | costs | Holm p |",
+        "| without | seeds | validation | gives | test | gives | CPU s | costs | p |",
         "| :-- | --: | --: | --: | --: | --: | --: | --: | --: |",
     ]
     for row in rows:
@@ -101,8 +110,8 @@ def _difference(
 ) -> dict[str, float]:
     mean = float(np.mean(page.values(figure)) - np.mean(variant.values(figure)))
     found = {f"{figure}_difference": mean}
-    if test is not None:
-        found |= {f"{figure}_low": test.low, f"{figure}_high": test.high}
+    if test is not None:  # of the variant less the page
+        found |= {f"{figure}_low": -test.high, f"{figure}_high": -test.low}
     return found
 
 

@@ -6,7 +6,13 @@ from cifar_track.statistics.bootstrap import (
     basic_interval,
     draw_resamples,
 )
-from cifar_track.statistics.groups import LEAST_SEEDS, MeanDifference, welch
+from cifar_track.statistics.groups import (
+    LEAST_POOLED,
+    LEAST_SEEDS,
+    MeanDifference,
+    dunnett,
+    welch,
+)
 from cifar_track.statistics.paired import (
     PairedDifference,
     mcnemar,
@@ -19,6 +25,7 @@ from cifar_track.statistics.several import benjamini_hochberg, holm_adjust, holm
 from cifar_track.statistics.shares import calibration_bins, calibration_error, wilson_interval
 
 __all__ = [
+    "LEAST_POOLED",
     "LEAST_SEEDS",
     "RESAMPLES",
     "MeanDifference",
@@ -29,6 +36,7 @@ __all__ = [
     "calibration_bins",
     "calibration_error",
     "draw_resamples",
+    "dunnett",
     "holm_adjust",
     "holm_levels",
     "mcnemar",

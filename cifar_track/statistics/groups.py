@@ -1,4 +1,4 @@
-"""Groups of repeated runs: their mean, their spread, and a test between two of them."""
+"""Groups of repeated runs: their mean, their spread, and tests between them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy.stats
 from scipy.special import stdtr, stdtrit
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 # With 5 a side, a difference of two standard deviations is found four times in five (two-sided
 # t-test at 5 %); with 3 a side it takes three standard deviations.
 LEAST_SEEDS = 5
+# Where one spread is taken of several groups, three runs of each tell it.
+LEAST_POOLED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +27,7 @@ class MeanDifference:
     Attributes:
         difference: mean of the second less mean of the first.
         low, high: its 95 % interval.
-        p_value: of Welch's test, two-sided.
+        p_value: of the test, two-sided.
     """
 
     difference: float
@@ -68,3 +71,44 @@ def welch(
         high=difference + half_width,
         p_value=float(2 * stdtr(freedom, -abs(difference) / error)),
     )
+
+
+def dunnett(
+    groups: Sequence[Sequence[float]], control: Sequence[float]
+) -> list[MeanDifference | None]:
+    """Dunnett's test of several groups beside one, whose spread is taken to be the same in all.
+
+    Args:
+        groups: of each group a figure of each run.
+        control: the same of the group that each is held beside.
+
+    Returns:
+        Of each group how its mean differs from the control's (its mean less the control's), with
+        intervals that hold all at once in 95 of 100 cases, and a p value adjusted likewise; None of
+        a group with fewer than `LEAST_POOLED` runs, of all where the control has fewer or nothing
+        varies.
+
+    Source:
+        C. W. Dunnett (1955), A multiple comparison procedure for comparing several treatments with
+        a control, Journal of the American Statistical Association 50, 1096-1121; as SciPy has it.
+    """
+    enough = [group for group in groups if len(group) >= LEAST_POOLED]
+    if not enough or len(control) < LEAST_POOLED:
+        return [None] * len(groups)
+    if not any(np.ptp(group) for group in (control, *enough)):
+        return [None] * len(groups)
+    # Its integral is taken at random points, the same each time.
+    test = scipy.stats.dunnett(*enough, control=control, rng=np.random.default_rng(0))
+    interval = test.confidence_interval()
+    found = iter(
+        MeanDifference(
+            difference=float(np.mean(group) - np.mean(control)),
+            low=float(low),
+            high=float(high),
+            p_value=float(p_value),
+        )
+        for group, low, high, p_value in zip(
+            enough, interval.low, interval.high, test.pvalue, strict=True
+        )
+    )
+    return [next(found) if len(group) >= LEAST_POOLED else None for group in groups]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cifar_track import tracking
-from cifar_track.comparison import PAGE, Ablated, ablation_rows, ablation_table, seed_rule
+from cifar_track.comparison import PAGE, Ablated, ablation_rows, ablation_rule, ablation_table
 from cifar_track.config import (
     CifarTrackError,
     Experiment,
@@ -124,9 +124,9 @@ def _log(run: tracking.Run, ablated: Sequence[Ablated]) -> None:
     table = ablation_table(rows)
     run.log_table(rows, "ablation.json")
     run.log_rows(rows, "ablation.csv")
-    run.set_tags({tag.MLFLOW_NOTE: f"{table}\n\n{seed_rule()}"})
+    run.set_tags({tag.MLFLOW_NOTE: f"{table}\n\n{ablation_rule()}"})
     tell(table)
-    tell(seed_rule())
+    tell(ablation_rule())
 
 
 def _key(experiment: Experiment, changes: Mapping[str, Mapping[str, Value]], *, digest: str) -> str:
