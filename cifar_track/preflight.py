@@ -11,7 +11,7 @@ import difflib
 import json
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -22,10 +22,13 @@ from cifar_track.config import DATASETS, CifarTrackError
 
 # Of unknown names, so many of the newest are compared.
 REMEMBERED = 200
+# A shorter text is no beginning of an id.
+LEAST_OF_AN_ID = 4
 
 # Of an experiment that was deleted, MLflow's side tells how it comes back.
 _MAY_BE_MEANT = """
-    SELECT 1 FROM runs WHERE name = ?1 OR substr(run_uuid, 1, length(?1)) = ?1
+    SELECT 1 FROM runs WHERE name = ?1
+        OR length(?1) >= ?3 AND substr(run_uuid, 1, length(?1)) = ?1
     UNION ALL
     SELECT 1 FROM experiments WHERE lifecycle_stage <> 'active'
         AND name IN (SELECT value FROM json_each(?2))
@@ -69,13 +72,44 @@ def require_run(reference: str, *, dataset_name: str | None = None) -> None:
     Raises:
         CifarTrackError: there is none, and the nearest is named; or the store's address is none.
     """
-    address = tracking_address()
-    datasets = DATASETS if dataset_name is None else (dataset_name,)
-    experiments = json.dumps([DATASETS[name].experiment for name in datasets])
-    if _rows(address, _MAY_BE_MEANT, reference, experiments) != []:
+    experiments = _experiments(dataset_name)
+    if _may_be_meant(reference, experiments):
         return
+    address = tracking_address()
     newest = _rows(address, _NEWEST, experiments, REMEMBERED)
     raise no_such_run(reference, address, [NamedRun(*row) for row in newest or ()])
+
+
+def require_runs(references: Sequence[str], *, dataset_name: str | None = None) -> None:
+    """Refuse the first name of several, parted as `names_in` does, that no run is called.
+
+    Raises:
+        CifarTrackError: as `require_run`.
+    """
+    experiments = _experiments(dataset_name)
+    for text in references:
+        for name in names_in(text, lambda name: _may_be_meant(name, experiments)):
+            require_run(name, dataset_name=dataset_name)
+
+
+def names_in(text: str, is_known: Callable[[str], bool]) -> Iterator[str]:
+    """What the commas of a text part, where a name may hold commas itself.
+
+    Args:
+        text: names, parted by commas.
+        is_known: whether a run is called so.
+
+    Yields:
+        All of the text where a run is called so, otherwise what stands before its first comma, or,
+        where no run is called that, the shortest beginning that one is called.
+    """
+    while text := text.strip(", "):
+        parts = text.split(",")
+        wholes = [",".join(parts[:count]).strip() for count in (len(parts), *range(1, len(parts)))]
+        known = (name for name in wholes if len(parts) == 1 or is_known(name))
+        name = next(known, parts[0].strip())
+        yield name
+        text = text.removeprefix(name)
 
 
 def require_champion(name: str) -> None:
@@ -107,6 +141,17 @@ def no_such_run(reference: str, address: str, newest: Sequence[NamedRun]) -> Cif
 def no_champion(name: str) -> CifarTrackError:
     """What is said of a registered model that has no champion."""
     return CifarTrackError(f"there is no champion of {name}; make one: mlflow run . -e register")
+
+
+def _experiments(dataset_name: str | None) -> str:
+    """The names of the data sets' experiments, as SQLite takes a list."""
+    datasets = DATASETS if dataset_name is None else (dataset_name,)
+    return json.dumps([DATASETS[name].experiment for name in datasets])
+
+
+def _may_be_meant(reference: str, experiments: str) -> bool:
+    asked = (reference, experiments, LEAST_OF_AN_ID)
+    return _rows(tracking_address(), _MAY_BE_MEANT, *asked) != []
 
 
 def _rows(address: str, query: str, *values: str | int) -> list[tuple[Any, ...]] | None:

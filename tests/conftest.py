@@ -109,7 +109,7 @@ def elsewhere(
 @pytest.fixture
 def every_name_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a verb asks before it loads MLflow is answered by: that run, that champion is there."""
-    for name in ("require_run", "require_champion"):
+    for name in ("require_run", "require_runs", "require_champion"):
         monkeypatch.setattr(preflight, name, lambda *_given, **_named: None)
 
 

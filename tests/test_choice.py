@@ -140,13 +140,31 @@ class TestPreflight:
 
     def test_an_unknown_name_gets_the_same_line(self, add):
         add("baseline"), add("tune"), add("baseline", dataset="procedural")
-        for unknown in ("basline", "deadbeef", "f" * 32, "'\"", "%", "_", "x' OR '1", "ü", "a,b"):
+        for unknown in (
+            "basline",
+            "deadbeef",
+            "f" * 32,
+            "'\"",
+            "%",
+            "_",
+            "x' OR '1",
+            "ü",
+            "a,b",
+            "abc",
+            "0",
+        ):
             for settings in ({}, {"dataset_name": "cifar100"}, {"dataset_name": "procedural"}):
                 line = self.told(tracking.resolve_run, unknown, **settings)
                 assert "the newest is" in line or "did you mean" in line
                 assert self.told(preflight.require_run, unknown, **settings) == line
-        for left_to_mlflow in ("", "\udcff"):
-            preflight.require_run(left_to_mlflow)
+        preflight.require_run("\udcff")  # which is left to MLflow
+
+    def test_of_several_names_the_first_unknown_gets_the_same_line(self, add):
+        add("a"), add("lr 0.1, wide"), add("b,c")
+        for text in ("d", "a,d", "lr 0.1, wide, d, a", "b,d,a", "a,,d,"):
+            line = self.told(tracking.resolve_runs, [text])
+            assert self.told(preflight.require_runs, [text]) == line
+        preflight.require_runs(["a, lr 0.1, wide ,b,c", "a"])
 
     def test_what_is_somebodys_is_left_to_mlflow(self, add):
         run_id, deleted = add("it's 100% mine"), add("gone")
@@ -209,6 +227,9 @@ class TestPreflight:
             ("export", "--run", "deadbeef"),
             ("export",),
             ("repeat", "--run", "deadbeef"),
+            ("compare", "--runs", "deadbeef,b"),
+            ("ensemble", "--runs", "deadbeef"),
+            ("ensemble", "--search", "deadbeef"),
         ],
     )
     def test_a_verb_tells_it_before_mlflow_is_loaded(self, elsewhere, verb):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from cifar_track import preflight
 from cifar_track.cli.options import (
     DATASET_OF_RUNS,
     FILTER,
@@ -57,6 +58,8 @@ def compare(
         raise CifarTrackError(
             "--allow is for runs that --runs or --filter names; without these, all are alike"
         )
+    # A mistake is told before seconds of imports.
+    preflight.require_runs(named, dataset_name=dataset)
     from cifar_track import workflow
 
     workflow.compare_runs(

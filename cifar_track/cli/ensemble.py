@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from cifar_track import preflight
 from cifar_track.cli.options import DATA_DIRECTORY, DATASET_OF_RUNS, FILTER, QUIET, references
 
 
@@ -49,10 +50,15 @@ def ensemble(
       python -m cifar_track ensemble --runs 5f0c1e,9ab3d2
       mlflow run . -e ensemble -P filter="tags.mlflow.parentRunId = '5f0c1e...'"
     """
+    named = references(runs)
+    # A mistake is told before seconds of imports.
+    preflight.require_runs(named, dataset_name=dataset)
+    if search:
+        preflight.require_run(search)
     from cifar_track import workflow
 
     workflow.blend_runs(
-        references(runs),
+        named,
         filter_string=filter_string,
         search=search,
         dataset=dataset,

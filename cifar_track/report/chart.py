@@ -17,7 +17,7 @@ Rows: TypeAlias = Sequence[Mapping[str, Any]]
 ROWS = alt.NamedData("rows")
 
 # Named by the page's style sheet, so that one specification is drawn light and dark.
-INK, FAINT, RULE, PAPER = "var(--ink)", "var(--faint)", "var(--rule)", "var(--paper)"
+INK, FAINT, RULE = "var(--ink)", "var(--faint)", "var(--rule)"
 MORE_THAN_LUCK, MAYBE_LUCK, BEST = "var(--yes)", "var(--no)", "var(--best)"
 RUN_COLOURS = 10
 RUN_SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")

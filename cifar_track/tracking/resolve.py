@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import mlflow
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
 from cifar_track.config import DATASETS, CifarTrackError
-from cifar_track.preflight import REMEMBERED, NamedRun, no_such_run
+from cifar_track.preflight import LEAST_OF_AN_ID, REMEMBERED, NamedRun, names_in, no_such_run
 from cifar_track.tracking import store
 from cifar_track.tracking.queries import FINISHED_ITERATIONS, quoted, search_runs
 from cifar_track.tracking.reach import first_line
@@ -20,7 +20,7 @@ ID_LENGTH = 32
 # Of several runs that a name may mean, so many are named.
 NAMED = 5
 
-_BEGINNING_OF_AN_ID = re.compile(rf"[0-9a-f]{{4,{ID_LENGTH}}}")
+_BEGINNING_OF_AN_ID = re.compile(rf"[0-9a-f]{{{LEAST_OF_AN_ID},{ID_LENGTH}}}")
 
 
 def resolve_run(reference: str, *, dataset_name: str | None = None) -> mlflow.entities.Run:
@@ -52,17 +52,19 @@ def resolve_runs(
     """The runs that are named, in that order.
 
     Args:
-        references: each an id, the beginning of one, a name, or several of these parted by commas.
-            A name that holds commas is one where the whole text is called so, or where nothing is
-            called as what stands before its first comma.
+        references: each an id, the beginning of one, a name, or several of these parted by commas,
+            as `names_in` parts them.
         dataset_name: whose runs; those of every data set unless given.
 
     Raises:
         CifarTrackError: as `resolve_run`.
     """
     experiment_ids = _experiment_ids(dataset_name)
-    names = (name for text in references for name in _names_in(text, experiment_ids))
-    return [resolve_run(name, dataset_name=dataset_name) for name in names]
+    return [
+        resolve_run(name, dataset_name=dataset_name)
+        for text in references
+        for name in names_in(text, lambda name: bool(_candidates(name, experiment_ids)))
+    ]
 
 
 def with_matching(
@@ -132,17 +134,6 @@ def _candidates(reference: str, experiment_ids: Sequence[str]) -> list[mlflow.en
             found[run.info.run_id] = run
     active = [run for run in found.values() if run.info.lifecycle_stage == "active"]
     return active or list(found.values())
-
-
-def _names_in(text: str, experiment_ids: Sequence[str]) -> Iterator[str]:
-    """What the commas of a text part; all of it where a run is called so."""
-    while text := text.strip(", "):
-        parts = text.split(",")
-        wholes = [",".join(parts[:count]).strip() for count in (len(parts), *range(1, len(parts)))]
-        known = (name for name in wholes if len(parts) == 1 or _candidates(name, experiment_ids))
-        name = next(known, parts[0].strip())
-        yield name
-        text = text.removeprefix(name)
 
 
 def _unknown(reference: str, experiment_ids: Sequence[str]) -> CifarTrackError:
