@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,7 @@ _MAY_BE_MEANT = """
         AND name IN (SELECT value FROM json_each(?2))
     LIMIT 1
 """
+_NOTHING_BESIDE = re.compile(r"^[\s,]+|[\s,]+$")
 _NEWEST = """
     SELECT run_uuid, coalesce(runs.name, ''), start_time
     FROM runs JOIN experiments USING (experiment_id)
@@ -103,13 +105,15 @@ def names_in(text: str, is_known: Callable[[str], bool]) -> Iterator[str]:
         All of the text where a run is called so, otherwise what stands before its first comma, or,
         where no run is called that, the shortest beginning that one is called.
     """
-    while text := text.strip(", "):
+    while text := _NOTHING_BESIDE.sub("", text):
         parts = text.split(",")
-        wholes = [",".join(parts[:count]).strip() for count in (len(parts), *range(1, len(parts)))]
-        known = (name for name in wholes if len(parts) == 1 or is_known(name))
-        name = next(known, parts[0].strip())
-        yield name
-        text = text.removeprefix(name)
+        beginnings = {
+            count: ",".join(parts[:count]).strip() for count in (len(parts), *range(1, len(parts)))
+        }
+        known = (count for count, name in beginnings.items() if len(parts) == 1 or is_known(name))
+        taken = next(known, 1)
+        yield beginnings[taken]
+        text = ",".join(parts[taken:])
 
 
 def require_champion(name: str) -> None:

@@ -52,5 +52,6 @@ _requests = (
 )
 bodies = _requests.map(lambda request: json.dumps(request).encode()) | st.binary(max_size=200)
 content_types = st.sampled_from(
-    ["application/json"] * 6 + ["text/csv", "application/json; charset=utf-8", "x"]
+    ["application/json"] * 6
+    + ["text/csv", "application/json; charset=utf-8", "application/vnd.apache.parquet", "x"]
 )

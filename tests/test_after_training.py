@@ -124,7 +124,7 @@ def test_an_ensemble_is_compared_registered_and_served(runs, ensemble):
     name = "cifar100-procedural-classifier"
     version = mlflow.MlflowClient().get_model_version_by_alias(name, "champion")
     assert version.run_id == ensemble
-    assert f"--runs {runs[0]},{runs[1]}" in version.description
+    assert f"--runs {runs[0]},{runs[1]} --seed 0\n" in version.description
     images = np.zeros((2, 32, 32, 3), np.uint8)
     assert len(mlflow.pyfunc.load_model(f"models:/{name}@champion").predict(images)) == 2
 
@@ -150,6 +150,10 @@ def test_the_trials_that_a_search_kept_become_one_model(runs, capsys):
     blended = mlflow.get_run(workflow.blend_runs(search=search))
     assert set(blended.data.tags["cifar_track.members"].split(",")) == set(kept)
     assert blended.data.tags["cifar_track.test_digest"]
+    assert blended.data.tags["cifar_track.budget"] == "full"
+    quick = workflow.run_experiment("adam_bn", {**TINY, "training.seed": 9}, budget="quick")
+    nested = mlflow.get_run(workflow.blend_runs([blended.info.run_id, quick]))
+    assert nested.data.tags["cifar_track.budget"] == "quick"
     with pytest.raises(CifarTrackError, match=r"kept no trial's network; search with -P keep="):
         workflow.blend_runs(search=runs[0])
 

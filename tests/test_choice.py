@@ -98,6 +98,7 @@ class TestResolving:
             ("b,c,c", [bc, c]),
             (f" {bc},a ,", [bc, a]),
             (",a,,c,", [a, c]),
+            ("\ta,\nb,c\r\n,\u2003c ,\n", [a, bc, c]),
         ):
             runs = tracking.resolve_runs([text])
             assert [run.info.run_id for run in runs] == expected, text

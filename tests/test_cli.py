@@ -315,6 +315,11 @@ class TestMistakes:
                 "train --experiment tune --tuner hyperband --trials 3",
                 "--trials is not for hyperband, whose brackets make their own number; leave it out",
             ),
+            ("serve --follow nan", "Invalid value for '--follow': 'nan' is no number."),
+            (
+                "register --max_megabytes nan",
+                "Invalid value for '--max_megabytes': 'nan' is no number.",
+            ),
             (
                 "compare --allow trials",
                 "--allow is for runs that --runs or --filter names; without these, all are alike",

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from keras.src.legacy.saving import legacy_h5_format
 
-from cifar_track import models
+from cifar_track import models, serving
 from cifar_track.config import (
     CifarTrackError,
     Model,
@@ -295,6 +295,20 @@ def test_logarithms_are_those_of_the_probabilities_and_do_not_underflow(precisio
     logarithms = np.asarray(models.with_log_probabilities(served)(images))
     assert np.all(np.asarray(served(images))[:, 7] == 0)
     assert np.all((logarithms[:, 7] < -900) & np.isfinite(logarithms[:, 7]))
+
+
+def test_an_ensembles_mean_of_probabilities_has_logarithms_too():
+    networks = [models.for_serving(build(seed=seed)) for seed in (1, 2)]
+    images = random_images()
+    for weights in ([0.25, 0.75], [1.0]):
+        members = [models.with_log_probabilities(n) for n in networks[: len(weights)]]
+        blended = serving.blend_networks(
+            members, temperatures=[1.0, 2.0][: len(weights)], weights=weights
+        )
+        logarithmic = models.with_log_probabilities(blended)
+        np.testing.assert_allclose(np.exp(logarithmic(images)), blended(images), rtol=1e-5)
+        again = serving.blend_networks([logarithmic], temperatures=[1.0], weights=[1.0])
+        np.testing.assert_allclose(again(images), blended(images), rtol=1e-5)
 
 
 @pytest.fixture(scope="module")

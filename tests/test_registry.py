@@ -237,7 +237,10 @@ class TestChoice:
             promote(metric="test_accuracy")
         with pytest.raises(CifarTrackError, match="says of no run that it is better"):
             promote(metric="best_epoch")
+        with pytest.raises(CifarTrackError, match="of the images that the run learnt from"):
+            promote(metric="train_accuracy")
         assert promote(metric="fit_cpu_seconds").choice.metric == "fit_cpu_seconds"
+        assert "passed: fit_cpu_seconds 50.0000\n" in under("champion").description
 
     def test_lower_is_better_where_it_is(self):
         runs = [
@@ -327,6 +330,52 @@ class TestVersions:
         assert registry.roll_back("procedural") == ("3", "1")
         assert under("champion").run_id == first
 
+    def test_rolling_back_after_a_move_by_hand_gives_the_champion_before_that(self, log, promote):
+        first, second, third = log("first", "second", "third")
+        promote(run_id=first)
+        promote(run_id=second)
+        client = mlflow.MlflowClient()
+        by_hand = client.create_model_version(
+            NAME, client.get_run(third).data.tags[tag.MODEL_URI], third
+        )
+        client.set_registered_model_alias(NAME, "champion", by_hand.version)
+        assert registry.champion_run_id(NAME) == third
+        with pytest.raises(CifarTrackError, match="is worse than the champion"):
+            promote(run_id=second, demands=Demands())
+        assert registry.roll_back("procedural") == ("3", "2")
+        assert registry.roll_back("procedural") == ("2", "1")
+        client.set_registered_model_alias(NAME, "champion", by_hand.version)
+        promote(run_id=second)
+        assert client.get_registered_model(NAME).tags[tag.CHAMPIONS] == "1 3 2"
+
+    def test_a_model_that_is_gone_is_one_line_and_no_change_is_left_pending(self, log, promote):
+        first, second, _ = log("first", "second", "third")
+        promote(run_id=first)
+        promote(run_id=second)
+        [output] = mlflow.get_run(first).outputs.model_outputs
+        mlflow.MlflowClient().delete_logged_model(output.model_id)
+        with pytest.raises(CifarTrackError, match=f"model of run {first} .* can't be read") as told:
+            registry.roll_back("procedural")
+        assert "\n" not in str(told.value)
+        assert registry.finish_promotions() == []
+        assert under("champion").run_id == second
+        assert promote().run.run_id != first
+
+    def test_a_change_whose_model_is_gone_is_a_line_of_the_doctors(self, log, promote):
+        first, second = log("first", "second")
+        promote(run_id=first)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(journal, "_carry_out", lambda *_: "killed here")
+            promote(run_id=second)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(journal, "is_alive", lambda _: False)
+            [output] = mlflow.get_run(second).outputs.model_outputs
+            mlflow.MlflowClient().delete_logged_model(output.model_id)
+            [line] = registry.finish_promotions()
+        assert f"delete the model's tag {tag.PENDING_CHANGE}" in line
+        mlflow.MlflowClient().delete_registered_model_tag(NAME, tag.PENDING_CHANGE)
+        assert promote(run_id=first).version == "1"
+
     def test_a_refused_model_is_the_challenger_until_it_passes(self, log, promote):
         good, bad = log("second", "first")
         promote(run_id=good)
@@ -341,6 +390,19 @@ class TestVersions:
         assert under("champion").tags["cifar_track.gate.size"].startswith("passed")
         with pytest.raises(mlflow.exceptions.MlflowException):
             under("challenger")
+
+
+def logged_predictions(**others):
+    return gates.LoggedPredictions(
+        **{
+            "labels": np.arange(4),
+            "predictions": np.array([0, 1, 1, 3]),
+            "probabilities": np.eye(4, dtype=np.float32),
+            "is_unaltered": True,
+            "test_digest": "e1",
+            **others,
+        }
+    )
 
 
 class TestGates:
@@ -448,13 +510,24 @@ class TestGates:
         test = paired_difference(*right)
         assert f"{test.difference:+.4f} (95 % {test.low:+.4f} to {test.high:+.4f}" in found.figure
 
+    @pytest.mark.parametrize(
+        ("theirs", "words"),
+        [
+            ({"is_unaltered": False}, "champion's predictions.npz has been altered"),
+            ({"test_digest": "e2"}, "was tested on other images"),
+            ({"labels": np.array([0, 1, 2, 2])}, "was tested on other images"),
+        ],
+    )
+    def test_a_champion_that_can_not_be_compared_with_stays(self, theirs, words):
+        candidate, champion = logged_predictions(), logged_predictions(**theirs)
+        gate = gates.compares_with_champion(candidate, champion, Demands())
+        assert not gate.passed
+        assert words in gate.figure
+        assert gates.compares_with_champion(candidate, champion, Demands(gate="none")).passed
+        assert gates.compares_with_champion(candidate, candidate, Demands(margin=1)).passed
+
     def test_every_class_has_to_be_predicted(self):
-        logged = gates.LoggedPredictions(
-            labels=np.arange(4),
-            predictions=np.array([0, 1, 1, 3]),
-            probabilities=np.eye(4, dtype=np.float32),
-            is_unaltered=None,
-        )
+        logged = logged_predictions()
         assert not gates.predicts_every_class(logged, Demands()).passed
         assert gates.predicts_every_class(logged, Demands(never_predicted=1)).passed
 
@@ -534,6 +607,8 @@ def test_the_card_lies_with_the_model_and_is_the_description(log, promote):
     card = Path(folder, "card.md").read_text(encoding="utf-8")
     assert under("champion").description == card
     for words in (
+        "schedule.shape=constant",
+        "prediction.views=1",
         "## Checked",
         "| test accuracy |",
         "Lowest F1: ",

@@ -221,6 +221,16 @@ def animated(form):
     return written(frames[0], form, save_all=True, append_images=frames[1:])
 
 
+def test_a_second_picture_behind_a_jpeg_is_no_animation(model):
+    first, second = (Image.fromarray(image) for image in (SMOOTH, IMAGES[1]))
+    both = written(first, "MPO", save_all=True, append_images=[second], quality=95)
+    assert Image.open(io.BytesIO(both)).n_frames == 2
+    alone = written(first, "JPEG", quality=95)
+    np.testing.assert_allclose(
+        probabilities(model, [both]), probabilities(model, [alone]), atol=1e-6
+    )
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("given", "words"),
@@ -265,6 +275,10 @@ class TestRefusals:
     )  # fmt: skip
     def test_each_is_one_line_with_status_400(self, model, given, words):
         assert words in refusal(model, given)
+
+    def test_entries_are_counted_before_each_is_looked_at(self, model):
+        many = np.broadcast_to(np.array(None, dtype=object), (10**12, 1, 1, 3))
+        assert "1000000000000 images in a request" in refusal(model, many)
 
     def test_pixels_are_counted_before_they_are_decoded(self, model):
         assert "past 50,000,000" in refusal(model, [png_of_size(7100, 7100)])
@@ -395,6 +409,15 @@ class TestFront:
         assert len(told["message"]) < 520
         assert set(told) == {"error_code", "message"}
 
+    @pytest.mark.parametrize("kind", ["application/vnd.apache.parquet", "text/html", "x"])
+    def test_what_packs_a_thousandfold_or_is_unknown_is_not_read(self, ask, kind):
+        table = io.BytesIO()
+        pd.DataFrame({"x": np.zeros(2_000_000, np.int8)}).to_parquet(table)
+        assert len(table.getvalue()) < 20_000
+        status, told = ask(table.getvalue(), content_type=kind)
+        assert status == 415
+        assert told["message"] == f"Content-Type {kind}; expected application/json or text/csv"
+
     def test_whatever_comes_is_no_fault_of_the_server(self, ask):
         counts = collections.Counter()
 
@@ -408,11 +431,18 @@ class TestFront:
         never_500()
         assert counts[400] > 200
 
-    def test_a_new_model_takes_over_between_two_requests(self, front, ask, model):
+    def test_a_new_model_takes_over_between_two_requests(self, front, ask, tmp_path):
         body = {"inputs": [in_base64(written(IMAGES[0]))]}
-        before = ask(body)
-        front[0].application = scoring_server.init(model)
-        assert ask(body) == before
+        [before] = ask(body)[1]["predictions"]
+        other = build_network(2)
+        save_classifier(other, tmp_path / "other", classes=NAMES, example=IMAGES[:2])
+        present = front[0].application
+        front[0].application = scoring_server.init(mlflow.pyfunc.load_model(f"{tmp_path}/other"))
+        [now] = ask(body)[1]["predictions"]
+        front[0].application = present
+        assert now["probability"] == pytest.approx(float(np.max(other(IMAGES[:1]))), abs=1e-6)
+        assert now["probability"] != pytest.approx(before["probability"], abs=1e-3)
+        assert ask(body)[1]["predictions"] == [before]
 
     def test_what_is_no_request_for_an_answer_goes_through(self, front):
         assert answers(f"http://127.0.0.1:{front[1]}/ping")

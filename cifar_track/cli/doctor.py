@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from cifar_track.cli.options import Number
+
 
 @click.command("doctor")
 @click.option(
@@ -18,7 +20,7 @@ import click
 @click.option(
     "--older_than",
     metavar="MINUTES",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     help="Also end runs silent for so long whose process can't be looked at from here.",
 )
 def mend(*, dry_run: bool, older_than: float | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,19 @@ class ExpandedPath(click.Path):
         """The path, expanded before it is looked at."""
         expanded = folders.expanded(Path(value))
         return Path(str(super().convert(expanded, param, ctx)))
+
+
+class Number(click.FloatRange):
+    """A number of a range; Click's own lets through what is no number, which no bound is above."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number, within its bounds."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return number
 
 
 DATASET = click.option(
@@ -88,7 +102,7 @@ def given(name: str) -> bool:
 
 def references(text: str) -> tuple[str, ...]:
     """The runs that a text names, as `tracking.resolve_runs` takes them: names may hold commas."""
-    return (text,) if text.strip(", ") else ()
+    return (text,) if words(text) else ()
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cifar_track import preflight
-from cifar_track.cli.options import DATA_DIRECTORY, DATASET, QUIET, given
+from cifar_track.cli.options import DATA_DIRECTORY, DATASET, QUIET, Number, given
 from cifar_track.config import (
     DEFAULT_METRIC,
     GATES,
@@ -37,7 +37,7 @@ from cifar_track.config import (
     "--metric",
     default=DEFAULT_METRIC,
     show_default=True,
-    help="The figure of the validation images to choose by.",
+    help="The figure to choose by, one of the validation images or of what the fit took.",
 )
 @click.option(
     "--gate",
@@ -49,7 +49,7 @@ from cifar_track.config import (
 )
 @click.option(
     "--margin",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=0.01,
     show_default=True,
     help="The loss of accuracy that counts as none.",
@@ -63,14 +63,14 @@ from cifar_track.config import (
 )
 @click.option(
     "--max_megabytes",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=250.0,
     show_default=True,
     help="The size that the model may have.",
 )
 @click.option(
     "--max_milliseconds",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=500.0,
     show_default=True,
     help="The time that one image may take.",

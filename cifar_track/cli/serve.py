@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cifar_track import preflight
-from cifar_track.cli.options import DATASET
+from cifar_track.cli.options import DATASET, Number
 from cifar_track.config import registered_name
 
 
@@ -25,14 +25,14 @@ from cifar_track.config import registered_name
 )
 @click.option(
     "--max_megabytes",
-    type=click.FloatRange(min=0, min_open=True, max=1e6),
+    type=Number(min=0, min_open=True, max=1e6),
     default=64.0,
     show_default=True,
     help="The size of a request.",
 )
 @click.option(
     "--follow",
-    type=click.FloatRange(min=0.1, max=1e6),
+    type=Number(min=0.1, max=1e6),
     default=30.0,
     show_default=True,
     help="Seconds between two looks at who is the champion.",

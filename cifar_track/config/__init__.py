@@ -38,12 +38,14 @@ from cifar_track.config.pages import (
     load_experiment,
     override,
     parse_overrides,
+    settings_to_repeat,
     types_of_settings,
 )
 from cifar_track.config.registration import (
     DEFAULT_METRIC,
     GATES,
     Demands,
+    is_of_validation,
     registered_name,
     require_chooses,
 )
@@ -108,6 +110,7 @@ __all__ = [
     "experiment_names",
     "first_best",
     "flatten",
+    "is_of_validation",
     "load_experiment",
     "metrics_at",
     "nearest",
@@ -116,6 +119,7 @@ __all__ = [
     "registered_name",
     "require_chooses",
     "require_search",
+    "settings_to_repeat",
     "typed",
     "types_of_settings",
     "without",

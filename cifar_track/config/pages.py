@@ -123,6 +123,22 @@ def types_of_settings(experiment: Experiment) -> dict[str, type]:
     return types
 
 
+def settings_to_repeat(experiment: Experiment, logged: Mapping[str, str]) -> dict[str, str]:
+    """Of what a run logged the settings that make it again: all but what its search finds.
+
+    Args:
+        experiment: the run's page.
+        logged: the run's parameters.
+    """
+    sections = {name.partition(".")[0] for name in types_of_settings(experiment)}
+    searched = experiment.search.space if experiment.search is not None else {}
+    return {
+        name: text
+        for name, text in logged.items()
+        if name.partition(".")[0] in sections and name not in searched
+    }
+
+
 def flatten(experiment: Experiment) -> dict[str, Value]:
     """Every setting by its dotted name, in the order of the page."""
     return dict(_leaves(experiment))

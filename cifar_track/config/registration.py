@@ -57,13 +57,24 @@ def registered_name(dataset_name: str, given: str | None = None) -> str:
     return name
 
 
+def is_of_validation(metric: str) -> bool:
+    """Whether a figure is one of the validation images, by its name."""
+    return metric.removeprefix("best_").startswith("val_")
+
+
 def require_chooses(metric: str) -> None:
     """Check that a run may be chosen by this figure, as far as its name tells.
 
     Raises:
-        CifarTrackError: it is one of the test images, or says of no run that it is better.
+        CifarTrackError: it is one of the test images or of those trained on, or says of no run that
+            it is better.
     """
     info = METRICS.get(metric)
+    if metric.startswith("train_"):
+        raise CifarTrackError(
+            f"metric={metric} is a figure of the images that the run learnt from; expected one of "
+            f"the validation images, such as {DEFAULT_METRIC}"
+        )
     if metric.startswith("test_"):
         raise CifarTrackError(
             f"metric={metric} is a figure of the test images, which choose nothing here; expected "

@@ -46,16 +46,22 @@ def build(model: Model, *, classes: int, seed: int, precision: str) -> keras.Mod
 
 
 def with_log_probabilities(model: keras.Model) -> keras.Model:
-    """The same network with a logarithm of its softmax at the end, computed without underflow.
+    """The same network with the logarithms of its probabilities at the end.
 
     Args:
-        model: from images to probabilities by a softmax in its last layer, as every architecture
-            here ends.
+        model: from images to probabilities. Where a softmax in its last layer gives them, as in
+            every architecture here, its logarithm is computed without underflow; an ensemble's
+            mean has a logarithm of at least that of the least float32.
 
     Returns:
         A network of its own, with equal weights, to float32 (N, classes) of at most 0.
     """
     last = model.layers[-1]
+    if getattr(last, "activation", None) is not keras.activations.softmax:
+        mean = keras.models.clone_model(model)
+        mean.set_weights(model.get_weights())
+        least = float(np.finfo(np.float32).tiny)
+        return keras.Model(mean.input, keras.ops.log(keras.ops.maximum(mean.output, least)))
 
     def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
         configuration = layer.get_config()

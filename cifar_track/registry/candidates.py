@@ -102,7 +102,7 @@ def _require_metric(metric: str, runs: Sequence[FinishedRun]) -> bool:
     """Whether the figure is better when it is lower."""
     require_chooses(metric)
     info = METRICS.get(metric)
-    chooses_nothing = ("test_", "system/")
+    chooses_nothing = ("test_", "train_", "system/")
     logged = sorted({n for run in runs for n in run.metrics if not n.startswith(chooses_nothing)})
     if runs and metric not in logged:
         raise CifarTrackError(f"no run has a metric {metric!r}{nearest(metric, tuple(logged))}")

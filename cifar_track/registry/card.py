@@ -11,7 +11,13 @@ import mlflow
 
 from cifar_track import tracking
 from cifar_track.comparison import Number, numbers_of
-from cifar_track.config import DATASETS, CifarTrackError, metrics_at
+from cifar_track.config import (
+    DATASETS,
+    CifarTrackError,
+    load_experiment,
+    metrics_at,
+    settings_to_repeat,
+)
 from cifar_track.registry.gates import Gate
 from cifar_track.tracking import FinishedRun, tag
 
@@ -53,17 +59,19 @@ def model_card(run: FinishedRun, gates: Sequence[Gate]) -> str:
 
 
 def command(run: FinishedRun) -> str:
-    """The command that makes the run again, every setting given."""
+    """The command that makes the run again, every setting given that is not found by a search."""
     commit = run.tags.get(tag.MLFLOW_COMMIT)
     checkout = f"git checkout {commit}\n" if commit else ""
     if tag.MEMBERS in run.tags:
-        return f"{checkout}python -m cifar_track ensemble --runs {run.tags[tag.MEMBERS]}"
-    settings = {
-        name: value
-        for name, value in sorted(run.parameters.items())
-        if name.startswith(("data.", "augmentation.", "model.", "optimizer.", "training."))
-    }
-    given = shlex.quote(" ".join(f"{name}={value}" for name, value in settings.items()))
+        seed = run.parameters.get("ensemble.seed", "0")
+        return (
+            f"{checkout}python -m cifar_track ensemble --runs {run.tags[tag.MEMBERS]} --seed {seed}"
+        )
+    try:
+        settings = settings_to_repeat(load_experiment(run.iteration), run.parameters)
+    except CifarTrackError:  # the page is of another checkout
+        settings = {name: text for name, text in run.parameters.items() if "." in name}
+    given = shlex.quote(" ".join(f"{name}={value}" for name, value in sorted(settings.items())))
     return (
         f"{checkout}python -m cifar_track train --experiment {shlex.quote(run.iteration)} "
         f"--set {given}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cifar_track.config import is_of_validation
 from cifar_track.statistics import paired_difference
 
 if TYPE_CHECKING:
@@ -49,12 +50,14 @@ class LoggedPredictions:
         probabilities: float32 (N, C).
         is_unaltered: whether the file is the one whose digest the run carries; None where it
             carries none.
+        test_digest: of the test images; None where the run carries none.
     """
 
     labels: NDArray[np.int64]
     predictions: NDArray[np.int64]
     probabilities: NDArray[np.float32]
     is_unaltered: bool | None
+    test_digest: str | None
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -108,11 +111,17 @@ def compares_with_champion(
     candidate: LoggedPredictions, champion: LoggedPredictions, demands: Demands
 ) -> Gate:
     """How the model does on the test images beside the champion."""
-    if not np.array_equal(candidate.labels, champion.labels):
+    digests = {candidate.test_digest, champion.test_digest} - {None}
+    fault = ""
+    if not np.array_equal(candidate.labels, champion.labels) or len(digests) > 1:
+        fault = "the champion was tested on other images"
+    elif champion.is_unaltered is False:
+        fault = "the champion's predictions.npz has been altered since its run logged it"
+    if fault:
         return Gate(
             name="champion",
             passed=demands.gate == "none",
-            figure="the champion was tested on other images, so that the two can't be compared",
+            figure=f"{fault}, so that the two can't be compared",
         )
     test = paired_difference(champion.right, candidate.right)
     wanted = {
@@ -162,7 +171,8 @@ def stays_within_limits(behaviour: Behaviour, demands: Demands) -> list[Gate]:
 
 def is_chosen(choice: Choice) -> Gate:
     """How the run stands by the validation figure beside the champion's; it is asked before."""
-    figure = f"{choice.metric} {choice.figure:.4f} on the validation images"
+    where = " on the validation images" if is_of_validation(choice.metric) else ""
+    figure = f"{choice.metric} {choice.figure:.4f}{where}"
     if choice.better is not None:
         figure += f", worse than the champion's {choice.better.metrics[choice.metric]:.4f}"
     if choice.run not in choice.looked_at:

@@ -20,6 +20,7 @@ from cifar_track.config import CifarTrackError
 from cifar_track.preflight import no_champion
 from cifar_track.tracking import tag
 from cifar_track.tracking.process import identity_tags, is_alive, is_on_this_host
+from cifar_track.tracking.reach import first_line
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -52,17 +53,22 @@ class Change:
 
 
 def carry_out(name: str, change: Change) -> str:
-    """Carry out a change; returns the version. After a kill, `finish` does the rest."""
+    """Carry out a change; returns the version. After a kill, `finish` does the rest.
+
+    Raises:
+        CifarTrackError: the model is gone from the store, and nothing has been changed.
+    """
     client = mlflow.MlflowClient()
+    card = _card(change)
     client.set_registered_model_tag(name, tag.PENDING_CHANGE, json.dumps(asdict(change)))
-    return _carry_out(client, name, change)
+    return _carry_out(client, name, change, card)
 
 
 def finish(name: str) -> str | None:
     """Carry out what another process began and did not finish; returns a line about it.
 
     Raises:
-        CifarTrackError: that process may still be at it.
+        CifarTrackError: that process may still be at it, or the change can't be carried out.
     """
     client = mlflow.MlflowClient()
     try:
@@ -84,7 +90,14 @@ def finish(name: str) -> str | None:
             f"{place} is at work on the registered model {name}; repeat this when it has ended, or "
             f"delete the model's tag {tag.PENDING_CHANGE} if it never will"
         )
-    version = _carry_out(client, name, change)
+    try:
+        card = _card(change)
+    except CifarTrackError as error:
+        raise CifarTrackError(
+            f"what {place} began with the registered model {name} can't be finished: {error}; to "
+            f"let go of it, delete the model's tag {tag.PENDING_CHANGE}"
+        ) from error
+    version = _carry_out(client, name, change, card)
     now = version_under(client, name, change.alias)
     moved = now is not None and str(now.version) == version
     outcome = "is" if moved else "is whole, and somebody has meanwhile made another"
@@ -129,6 +142,11 @@ def version_under(client: mlflow.MlflowClient, name: str, alias: str) -> ModelVe
         return None
 
 
+def run_id_of(version: ModelVersion) -> str | None:
+    """The run whose model a version is, also of one that was registered by hand."""
+    return version.tags.get(tag.RUN_ID) or version.run_id or None
+
+
 def champion_run_id(name: str) -> str:
     """The run whose model is the champion.
 
@@ -137,20 +155,29 @@ def champion_run_id(name: str) -> str:
     """
     tracking.open_registry()
     version = version_under(mlflow.MlflowClient(), name, CHAMPION)
-    if version is None or tag.RUN_ID not in version.tags:
+    if version is None:
         raise no_champion(name)
-    return str(version.tags[tag.RUN_ID])
+    run_id = run_id_of(version)
+    if run_id is None:
+        raise CifarTrackError(
+            f"the champion of {name}, version {version.version}, is no run's; name a run"
+        )
+    return run_id
 
 
-def champions_of(client: mlflow.MlflowClient, name: str) -> tuple[str, ...]:
-    """The versions in the order in which each became the champion."""
-    return tuple(client.get_registered_model(name).tags.get(tag.CHAMPIONS, "").split())
+def champions_of(
+    client: mlflow.MlflowClient, name: str, champion: ModelVersion | None
+) -> tuple[str, ...]:
+    """The versions in the order in which each became the champion, the present one last."""
+    before = tuple(client.get_registered_model(name).tags.get(tag.CHAMPIONS, "").split())
+    if champion is None or before[-1:] == (str(champion.version),):
+        return before
+    return (*before, str(champion.version))  # to which somebody has moved the alias by hand
 
 
-def _carry_out(client: mlflow.MlflowClient, name: str, change: Change) -> str:
+def _carry_out(client: mlflow.MlflowClient, name: str, change: Change, description: str) -> str:
     version = version_of_run(client, name, change.run_id)
     model_id = change.model_uri.rpartition("/")[2]
-    description = _card(change.model_uri)
     if version is None:
         made = client.create_model_version(
             name,
@@ -190,9 +217,15 @@ def _move_alias(client: mlflow.MlflowClient, name: str, change: Change, number: 
         client.delete_registered_model_alias(name, CHALLENGER)
 
 
-def _card(model_uri: str) -> str:
+def _card(change: Change) -> str:
     """The model's card, as it lies with the model, as far as a description may be long."""
-    # An address such as `models:/m-…/card.md` is taken for that of a registered model.
-    model = mlflow.MlflowClient().get_logged_model(model_uri.rpartition("/")[2])
-    text: str = mlflow.artifacts.load_text(f"{model.artifact_location}/{CARD}")
+    try:
+        # An address such as `models:/m-…/card.md` is taken for that of a registered model.
+        model = mlflow.MlflowClient().get_logged_model(change.model_uri.rpartition("/")[2])
+        text: str = mlflow.artifacts.load_text(f"{model.artifact_location}/{CARD}")
+    except (MlflowException, OSError) as error:
+        raise CifarTrackError(
+            f"the model of run {change.run_id} ({change.model_uri}) can't be read any more "
+            f"({first_line(error)}); choose another: mlflow run . -e register -P run=ID"
+        ) from error
     return text[:DESCRIPTION_LENGTH]

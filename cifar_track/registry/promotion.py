@@ -33,6 +33,7 @@ from cifar_track.registry.journal import (
     carry_out,
     champions_of,
     finish,
+    run_id_of,
     version_of_run,
     version_under,
 )
@@ -128,7 +129,7 @@ def promote(
             dataset_name=dataset_name,
             metric=metric,
             named=tracking.find_finished_run(run_id, dataset_name=dataset_name) if run_id else None,
-            champion=champion.tags.get(tag.RUN_ID) if champion else None,
+            champion=run_id_of(champion) if champion else None,
         )
         _require_no_worse(choice, demands)
         on_choice(choice)
@@ -146,7 +147,7 @@ def roll_back(dataset_name: str, name: str | None = None) -> tuple[str, str]:
         The version that had it, and the one that has it now.
 
     Raises:
-        CifarTrackError: there was none before.
+        CifarTrackError: there was none before, or its model is gone from the store.
     """
     name = registered_name(dataset_name, name)
     tracking.open_registry()
@@ -156,8 +157,9 @@ def roll_back(dataset_name: str, name: str | None = None) -> tuple[str, str]:
         champion = version_under(client, name, CHAMPION)
         if champion is None:
             raise no_champion(name)
-        before = champions_of(client, name)[:-1]
-        kept = {str(v.version): v for v in client.search_model_versions(f"name = '{name}'")}
+        before = champions_of(client, name, champion)[:-1]
+        found = client.search_model_versions(f"name = '{name}'")
+        kept = {str(version.version): version for version in found if tag.RUN_ID in version.tags}
         before = tuple(number for number in before if number in kept)
         if not before:
             raise CifarTrackError(
@@ -193,8 +195,15 @@ def _run_beside(
     runs: Sequence[FinishedRun], champion: ModelVersion | None, choice: Choice
 ) -> FinishedRun | None:
     """The champion's run, to be compared with; None where there is no other champion."""
-    run_id = champion.tags.get(tag.RUN_ID) if champion is not None else None
-    if run_id in (None, choice.run.run_id):
+    if champion is None:
+        return None
+    run_id = run_id_of(champion)
+    if run_id is None:
+        raise CifarTrackError(
+            f"the champion, version {champion.version}, is no run's, so that nothing can be "
+            "compared with it; take the alias away from it"
+        )
+    if run_id == choice.run.run_id:
         return None
     found = next((run for run in runs if run.run_id == run_id), None)
     if found is None:
@@ -223,8 +232,8 @@ def _register(
     had = version_of_run(client, name, run.run_id)
     passed = all(gate.passed for gate in found)
     before = champion if passed else version_under(client, name, CHALLENGER)
-    stays = champion is not None and champion.tags.get(tag.RUN_ID) == run.run_id
-    champions = champions_of(client, name)
+    stays = champion is not None and run_id_of(champion) == run.run_id
+    champions = champions_of(client, name, champion)
     version = carry_out(
         name,
         Change(

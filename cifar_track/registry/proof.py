@@ -116,4 +116,5 @@ def _logged_predictions(run: FinishedRun, place: Path) -> LoggedPredictions:
         is_unaltered=(
             None if digest is None else hashlib.sha256(path.read_bytes()).hexdigest() == digest
         ),
+        test_digest=run.tags.get(tag.TEST_DIGEST),
     )

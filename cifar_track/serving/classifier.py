@@ -122,6 +122,8 @@ class PictureClassifier(PythonModel):
             _require_array(given, place="the array", dimensions=4)
             if given.shape[1:3] == (side, side):
                 return np.ascontiguousarray(given, dtype=np.uint8)
+        if isinstance(given, pd.DataFrame | np.ndarray | list | tuple):
+            self._require_number(len(given))  # before each is made an object of its own
         entries = _entries(given)
         self._require_number(len(entries))
         images = np.empty((len(entries), side, side, 3), np.uint8)
@@ -231,7 +233,8 @@ def _open_picture(entry: Any, *, place: str) -> Image.Image:
             f"{place} is no picture that can be read; expected {EXPECTED}"
         ) from None
     frames = getattr(picture, "n_frames", 1)
-    if frames != 1:
+    # A telephone's JPEG may carry a depth map or a preview behind the picture: Pillow's MPO.
+    if frames != 1 and picture.format != "MPO":
         raise BadRequestError(f"{place} is an animation of {frames} pictures; expected one picture")
     return picture
 

@@ -17,6 +17,8 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 JSON = b"application/json"
+# Parquet, which MLflow reads too, packs a thousandfold: no limit on a request's size holds it.
+READ = (JSON, b"text/csv")
 LONGEST_LINE = 500
 
 
@@ -46,6 +48,10 @@ class Front:
         kinds = [value for name, value in scope["headers"] if name == b"content-type"]
         if not kinds:  # what curl and people send without one is JSON
             scope = {**scope, "headers": [*scope["headers"], (b"content-type", JSON)]}
+        elif not kinds[0].startswith(READ):
+            line = f"Content-Type {_text(kinds[0])}; expected {' or '.join(map(_text, READ))}"
+            await _answer(send, 415, line)
+            return
         if not kinds or kinds[0].startswith(JSON):
             try:
                 json.loads(body)
@@ -114,6 +120,10 @@ def _line(refusal: bytes) -> str:
     # It says the request, a new line, and then what is wrong with it.
     line = " ".join(text.rpartition("\nError: ")[2].split())
     return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} …"
+
+
+def _text(header: bytes) -> str:
+    return header.decode("latin-1")
 
 
 async def _answer(send: Send, status: int, line: str) -> None:

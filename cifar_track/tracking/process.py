@@ -88,10 +88,13 @@ def git_tags(directory: Path = PROJECT_DIRECTORY) -> dict[str, str]:
     commit = _git(directory, "rev-parse", "HEAD")
     if not commit:
         return {}
-    changed = _git(directory, "status", "--porcelain", "--untracked-files=no")
+    changes = _git(directory, "diff", "--binary", "HEAD")
+    if not changes:
+        return {tag.MLFLOW_COMMIT: commit, tag.UNCOMMITTED_CHANGES: "false"}
     return {
         tag.MLFLOW_COMMIT: commit,
-        tag.UNCOMMITTED_CHANGES: "true" if changed else "false",
+        tag.UNCOMMITTED_CHANGES: "true",
+        tag.UNCOMMITTED_DIGEST: hashlib.sha256(changes.encode()).hexdigest()[:16],
     }
 
 
@@ -135,7 +138,8 @@ def _git(directory: Path, *arguments: str) -> str | None:
         done = subprocess.run(  # noqa: S603 - a fixed command
             ["git", "-C", str(directory), *arguments],  # noqa: S607 - wherever it is installed
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=10,
             check=True,
         )

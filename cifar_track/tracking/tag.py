@@ -19,6 +19,7 @@ TEST_DIGEST = "cifar_track.test_digest"
 BUDGET = "cifar_track.budget"
 VERSION = "cifar_track.version"
 UNCOMMITTED_CHANGES = "cifar_track.uncommitted_changes"
+UNCOMMITTED_DIGEST = "cifar_track.uncommitted_digest"
 
 # With what it works.
 COMMAND = "cifar_track.command"

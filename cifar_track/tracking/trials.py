@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import mlflow
@@ -103,7 +103,7 @@ def recorded_trials(parent_run_id: str) -> list[RecordedTrial]:
 
 
 def kept_trials(reference: str) -> list[queries.FinishedRun]:
-    """The trials of a search whose networks were logged, in their order.
+    """The trials of a search whose networks were logged, in their order, of the search's budget.
 
     Args:
         reference: the search's run, as `resolve_run` takes it.
@@ -123,6 +123,8 @@ def kept_trials(reference: str) -> list[queries.FinishedRun]:
             f"run {describe_run(search)} kept no trial's network; search with -P keep=5, or more "
             "than were kept, and name that run"
         )
+    budget = {name: text for name, text in search.data.tags.items() if name == tag.BUDGET}
+    kept = [replace(trial, tags={**trial.tags, **budget}) for trial in kept]
     return sorted(kept, key=lambda run: int(run.tags[tag.TRIAL]))
 
 

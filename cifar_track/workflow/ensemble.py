@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # What its members have in common, the ensemble has; by it, it is put beside them.
-SHARED = (tag.TRAINING_DIGEST, tag.VALIDATION_DIGEST, tag.BUDGET)
+SHARED = (tag.TRAINING_DIGEST, tag.VALIDATION_DIGEST)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ def blend_runs(
     mean = blending.mix([member.validation for member in members], weights)
     data = load_dataset(data_of(runs[0]), directory=data_dir)
     load_tensorflow()
-    from cifar_track import training
+    from cifar_track import registry, training
 
     network = _blended(members, weights)
     test = data.load_test()
@@ -113,6 +113,7 @@ def blend_runs(
         tag.PROTOCOL: "validation",
         tag.MEMBERS: ",".join(run.run_id for run in runs),
         tag.TEST_DIGEST: test.digest,
+        tag.BUDGET: "quick" if any(registry.is_quick(run) for run in runs) else "full",
         **{
             name: values.pop()
             for name in SHARED

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cifar_track import tracking
-from cifar_track.config import CifarTrackError, Cluster, load_experiment, types_of_settings
+from cifar_track.config import CifarTrackError, Cluster, load_experiment, settings_to_repeat
 from cifar_track.statistics import paired_difference
 from cifar_track.tracking import FinishedRun, tag
 from cifar_track.workflow.terminal import tell
@@ -18,6 +18,7 @@ from cifar_track.workflow.train import run_experiment
 DECISIVE: Mapping[str, str] = {
     tag.MLFLOW_COMMIT: "commit",
     tag.UNCOMMITTED_CHANGES: "uncommitted changes",
+    tag.UNCOMMITTED_DIGEST: "digest of the uncommitted changes",
     tag.LOCK: "locked packages",
     tag.THREADS: "threads",
     tag.PROCESSOR: "processor",
@@ -53,18 +54,10 @@ def repeat_run(run_id: str, *, data_dir: Path | None = None, cluster: Cluster | 
             f"expected the run of an iteration{f', such as {parent}' if parent else ''}"
         )
     page = load_experiment(before.iteration)
-    searched = page.search.space if page.search is not None else {}
-    known = types_of_settings(page)
-    logged = {
-        name: text
-        for name, text in before.parameters.items()
-        if name.partition(".")[0] in {known_name.partition(".")[0] for known_name in known}
-        and name not in searched
-    }
     again = tracking.find_finished_run(
         run_experiment(
             before.iteration,
-            logged,
+            settings_to_repeat(page, before.parameters),
             data_dir=data_dir,
             cluster=cluster,
             run_name=f"{before.name} again",

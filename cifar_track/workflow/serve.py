@@ -37,6 +37,7 @@ def serve_champion(
     model = registered_name(dataset, name)
     registry.champion_run_id(model)
     load_tensorflow()
+    place = f"[{host}]" if ":" in host else host  # of the protocol's sixth version
     serving.serve(
         model,
         registry.CHAMPION,
@@ -46,6 +47,6 @@ def serve_champion(
         max_bytes=int(max_megabytes * 1e6),
         follow_seconds=follow,
         on_version=lambda version: tell(
-            f"{model} version {version}: http://{host}:{port}/invocations"
+            f"{model} version {version}: http://{place}:{port}/invocations"
         ),
     )
