@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks import recorded
+from cifar_track.config import experiment_names, flatten, load_experiment, typed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from cifar_track.tracking import FinishedRun
 
 WHOLE_SEARCH = 6  # trials of 20 epochs: five and a refit
 STUDY = {
@@ -29,6 +32,8 @@ STUDY = {
 # What is reported of a ResNet-18 after 200 epochs of the usual training; DeVries and Taylor (2017,
 # arXiv:1708.04552), means of five: 0.7754, with cutout 0.7804.
 RESNET18 = 0.76, 0.78
+# Settings of a run that make it no other than its page's.
+MAY_DIFFER = ("name", "training.seed", "training.precision", "training.deterministic")
 TICKS = 0.03, 0.1, 0.3, 1, 3, 10, 30
 
 
@@ -73,7 +78,8 @@ def main() -> None:
 def read(seconds_of_a_trial: float) -> dict[str, list[Point]]:
     """The finished full runs by page; an ensemble's time is that of its members.
 
-    Those that were chosen by the test images are left out.
+    Those that were chosen by the test images, and those with other settings than their page's, are
+    left out.
     """
     from cifar_track import tracking
     from cifar_track.tracking import tag
@@ -83,14 +89,27 @@ def read(seconds_of_a_trial: float) -> dict[str, list[Point]]:
     for run in tracking.find_runs("cifar100"):
         if run.tags.get(tag.BUDGET) == "quick" or "fit_cpu_seconds" not in run.metrics:
             continue
-        if run.protocol != "validation":
+        if run.protocol != "validation" or not _is_as_its_page(run):
             continue
         trials = tracking.recorded_trials(run.run_id)
-        spent = sum(trial.metrics.get("fit_cpu_seconds", 0.0) for trial in trials)
-        seconds = spent + run.metrics["fit_cpu_seconds"]
+        seconds = sum(trial.metrics.get("fit_cpu_seconds", 0.0) for trial in trials)
+        if run.parameters.get("search.refit") != "none":  # whose fit is one of the trials
+            seconds += run.metrics["fit_cpu_seconds"]
         trials_of_recipe = seconds / seconds_of_a_trial
         points[run.iteration].append(Point(trials_of_recipe, run.metrics["test_accuracy"]))
     return points
+
+
+def _is_as_its_page(run: FinishedRun) -> bool:
+    if run.iteration not in experiment_names():  # an ensemble, or a page of another checkout
+        return True
+    page = load_experiment(run.iteration)
+    searched = page.search.space if page.search is not None else {}
+    return all(
+        typed(run.parameters[name], type(value), name=name) == value
+        for name, value in flatten(page).items()
+        if name in run.parameters and name not in searched and name not in MAY_DIFFER
+    )
 
 
 def draw(points: dict[str, list[Point]], output: Path) -> None:

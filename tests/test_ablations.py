@@ -179,6 +179,25 @@ def test_an_ablation_that_was_killed_goes_on_and_repeats_nothing(sqlite_store, m
     table = json.loads(Path(client.download_artifacts(run_id, "ablation.json")).read_text())
     assert len(table["data"]) == 2
     assert "| augmentation.zoom | 2 |" in capsys.readouterr().out
+    without_zoom = [c for c in children if c.data.params["augmentation.zoom"] == "0.0"]
+    assert {c.data.tags["cifar_track.without"] for c in without_zoom} == {"augmentation.zoom"}
+
+    # The same with more seeds adds to it.
+    assert workflow.ablate_page("adam_bn", TINY, leave_out="zoom", seeds=3) == run_id
+    assert begun[5:] == ["adam_bn, seed 2", "adam_bn without augmentation.zoom, seed 2"]
+    assert "| augmentation.zoom | 3 |" in capsys.readouterr().out
+    assert client.get_run(run_id).info.status == "FINISHED"
+
+
+def test_a_wrong_setting_of_the_network_is_told_before_anything_is_logged(sqlite_store):
+    with pytest.raises(CifarTrackError, match="first_side=16 shows smaller images"):
+        workflow.ablate_page(
+            "adam_bn", {**TINY, "training.first_side": 16}, leave_out="zoom", seeds=1
+        )
+    with pytest.raises(CifarTrackError, match="first_side=16 shows smaller images"):
+        workflow.run_seeds("adam_bn", {**TINY, "training.first_side": 16}, seeds=2)
+    client = mlflow.MlflowClient(f"sqlite:///{sqlite_store}")
+    assert client.search_runs([e.experiment_id for e in client.search_experiments()]) == []
 
 
 def test_a_page_that_searches_is_refused(sqlite_store):

@@ -147,12 +147,14 @@ def test_a_page_reaches_what_its_full_runs_do_that_were_not_chosen_by_the_test_i
     client = mlflow.MlflowClient(f"sqlite:///{sqlite_store}")
     experiment_id = client.create_experiment("cifar100")
 
-    def add(seconds, accuracy, parent=None, kind="iteration", **tags):
+    def add(seconds, accuracy, parent=None, kind="iteration", params=(), **tags):
         named = {"kind": kind, "iteration": "wide", "budget": "full", "protocol": "validation"}
         written = {f"cifar_track.{key}": value for key, value in {**named, **tags}.items()}
         if parent is not None:
             written |= {"mlflow.parentRunId": parent, "cifar_track.trial": str(seconds)}
         run_id = client.create_run(experiment_id, tags=written).info.run_id
+        for name, value in params:
+            client.log_param(run_id, name, value)
         client.log_metric(run_id, "fit_cpu_seconds", seconds)
         client.log_metric(run_id, "test_accuracy", accuracy)
         client.set_terminated(run_id)
@@ -163,4 +165,14 @@ def test_a_page_reaches_what_its_full_runs_do_that_were_not_chosen_by_the_test_i
     add(200, 0.3, search, kind="trial")
     add(100, 0.9, protocol="test")
     add(100, 0.9, budget="quick")
-    assert reach.read(100.0) == {"wide": [(6.0, 0.4)]}
+    # An ablation's, and one whose search ended with one of its trials.
+    fast = [("training.seed", "2"), ("training.precision", "bfloat16"), ("augmentation.crop", "2")]
+    add(50, 0.7, iteration="fast", params=fast)
+    add(50, 0.6, iteration="fast", params=[*fast[:2], ("augmentation.crop", "0")])
+    its_own = add(40, 0.4, iteration="whole", params=[("search.refit", "none")])
+    add(40, 0.4, its_own, kind="trial")
+    assert reach.read(100.0) == {
+        "wide": [(6.0, 0.4)],
+        "fast": [(0.5, 0.7)],
+        "whole": [(0.4, 0.4)],
+    }

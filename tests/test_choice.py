@@ -250,6 +250,17 @@ class TestPreflight:
         assert list(elsewhere.iterdir()) == []
 
 
+def test_what_an_ablation_made_of_a_page_does_not_stand_for_it(add):
+    page = add("fast")
+    variant = add("fast", without="augmentation.crop")
+    choice = tracking.newest_alike("cifar100", most=9)
+    assert [run.run_id for run in choice.runs] == [page]
+    [line] = choice.left_out
+    assert variant[:8] in line
+    assert "without a part of its page" in line
+    assert tracking.resolve_run(variant).info.run_id == variant
+
+
 class TestComparable:
     def refused(self, *run_ids, allow=()):
         runs = [tracking.resolve_run(run_id) for run_id in run_ids]

@@ -83,6 +83,7 @@ def test_an_optimizer_with_a_schedule_is_built_again_from_its_configuration(shap
         ({"shape": "cosin"}, "did you mean 'cosine'"),
         ({"warm_up": 1.0}, "warm_up=1.0"),
         ({"final": 1.5}, "final=1.5"),
+        ({"shape": "one_cycle"}, "expected schedule.warm_up above 0"),
     ],
 )
 def test_wrong_settings_are_told(setting, words):

@@ -36,3 +36,14 @@ def test_seeds_are_runs_of_their_own_under_one_parent(sqlite_store, tmp_path, mo
     assert parent.data.metrics["test_accuracy_mean"] == pytest.approx(np.mean(accuracies))
     deviation = parent.data.metrics["test_accuracy_deviation"]
     assert deviation == pytest.approx(np.std(accuracies, ddof=1))
+
+    # The same with more seeds adds to it, and trains those alone.
+    client.set_terminated(parent_id, "FAILED")
+    again = workflow.run_seeds("adam_bn", {**TINY, "training.seed": 7}, seeds=3, workers=1)
+    assert again == parent_id
+    assert client.get_run(parent_id).info.status == "FINISHED"
+    now = client.search_runs(
+        [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent_id}'"
+    )
+    assert {run.info.run_id for run in runs} < {run.info.run_id for run in now}
+    assert sorted(run.data.params["training.seed"] for run in now) == ["7", "8", "9"]

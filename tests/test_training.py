@@ -254,16 +254,37 @@ def test_an_architecture_of_one_size_is_told_before_it_is_trained(images):
         Training(first_side=8)
 
 
-def test_a_fit_on_growing_images_is_judged_on_whole_ones(images):
-    shapes = []
-    fit(
-        images,
-        page="fast",
-        on_epoch=lambda epoch, metrics: shapes.append(metrics["val_accuracy"]),
-        **WHITENED,
-        **{"training.first_side": 20, "training.full_side_from": 0.5, "training.epochs": 2},
-    )
-    assert len(shapes) == 2
+def test_a_fit_on_growing_images_is_judged_on_whole_ones(images, monkeypatch):
+    sides = {}
+
+    def noting(name, make):
+        def noted(*given, **named):
+            first = make(*given, **named).take(4).as_numpy_iterator()
+            sides[name] = [batch.shape[1] for batch, _ in first]
+            return make(*given, **named)
+
+        return noted
+
+    for name in ("training_batches", "validation_batches"):
+        monkeypatch.setattr(fitting, name, noting(name, getattr(fitting, name)))
+    growing = {"training.first_side": 20, "training.full_side_from": 0.5, "training.epochs": 4}
+    whole = {"training.batch_size": len(images)}
+    fit(images, page="fast", **{**WHITENED, **growing, **whole})
+    assert sides == {"training_batches": [20, 24, 32, 32], "validation_batches": [32]}
+
+
+@pytest.mark.parametrize(("choose_by", "best"), [("val_accuracy", 3), ("val_loss", 2)])
+def test_the_best_epoch_and_its_weights_are_those_of_the_objective(choose_by, best):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    keeper = callbacks.BestEpoch(choose_by)
+    keeper.set_model(model)
+    for epoch, (loss, accuracy) in enumerate([(0.9, 0.1), (0.5, 0.2), (0.7, 0.3)]):
+        model.set_weights([np.full((1, 1), epoch + 1)])
+        keeper.on_epoch_end(
+            epoch, {"loss": 1.0, "accuracy": 0.5, "val_loss": loss, "val_accuracy": accuracy}
+        )
+    assert keeper.best_epoch == best
+    assert keeper.weights[0].item() == best
 
 
 def test_everything_at_once_trains_and_is_judged_as_it_is_kept(images):

@@ -38,9 +38,10 @@ from cifar_track.config import (
     Value,
     load_experiment,
 )
-from cifar_track.tuning import resources, space, state, stopping
+from cifar_track.tuning import resources, scheduler, space, state, stopping
 from cifar_track.tuning.executors import EpochListener, Job
 from cifar_track.tuning.executors import trial as worker
+from cifar_track.tuning.jobs import Kept
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -156,6 +157,11 @@ def report(job: Job, on_epoch: EpochListener, *, factor: float = 1.0) -> None:
         job.final_weights.write_text(str(job.number))
 
 
+def is_told_the_loss(job: Job, on_epoch: EpochListener) -> None:
+    assert job.objective == "val_loss"  # by which the weights that it leaves are the best
+    report(job, on_epoch)
+
+
 def later_trials_first(job: Job, on_epoch: EpochListener) -> None:
     done = job.folder / "a later trial is done"
     if job.number % 2:
@@ -239,6 +245,10 @@ def test_ranges_hold_both_ends_and_exact_values() -> None:
         ({"space": {"optimizer.momentum": FloatRange(low=0, high=1, step=0.5)}}, "below 1"),
         ({"space": {"data.train_per_class": Choice((1, 2))}}, "same in every trial"),
         ({"space": {"training.epochs": Choice((1, 2))}, "tuner": "hyperband"}, "hyperband"),
+        (
+            {"space": {"augmentation.zoom": Choice((0.0, 0.1))}, "augmentation": "none"},
+            "no trial sees it",
+        ),
     ],
 )
 def test_a_wrong_space_is_one_line(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -335,7 +345,8 @@ def test_a_search_reports_each_trial_as_it_happens(
 
 def test_the_lowest_loss_is_best_where_loss_is_the_objective(tmp_path: Path) -> None:
     experiment = searching(objective="val_loss", trials=2)
-    result = run_search(tmp_path, experiment=experiment, train=report)
+    result = run_search(tmp_path, experiment=experiment, train=is_told_the_loss)
+    assert [trial.status for trial in result.trials] == ["completed"] * 2
     assert result.best.score == min(trial.score or 9 for trial in result.trials)
     assert result.best.best_epoch == 2
 
@@ -826,16 +837,33 @@ def worse_and_worse(job: Job, on_epoch: EpochListener) -> None:
         names = ("train_loss", "train_accuracy", "val_loss")
         on_epoch(epoch, {**dict.fromkeys(names, 0.5), "val_accuracy": accuracy})
         time.sleep(0.05 if job.number < 3 else 1.0)
+    if job.final_weights is not None:
+        job.final_weights.write_text(str(job.number))
 
 
 def test_poor_trials_end_early_and_are_no_failures(tmp_path: Path) -> None:
-    experiment, record = searching(stop="median", trials=7), Record()
+    experiment, record = searching(stop="median", trials=7, keep=5), Record()
     result = run_search(tmp_path, experiment=experiment, train=worse_and_worse, listener=record)
     assert [trial.status for trial in result.trials] == ["completed"] * 7
     assert [trial.epochs for trial in result.trials] == [3, 3, 3, 1, 1, 1, 1]
     assert "median of the running averages of trials 0, 1, 2" in result.trials[3].stopped_early
     assert result.trials[0].stopped_early is None
     assert result.best.number == 0
+    # Those that were stopped early have no weights of the epoch that they are judged by.
+    assert [(trial.number, file.read_text()) for trial, file in result.kept] == [
+        (0, "0"), (1, "1"), (2, "2")
+    ]  # fmt: skip
+
+
+def test_a_trial_took_what_its_checkpoint_had_taken_and_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler, "kept_course", lambda _: Kept(1, 1000.0, 500.0))
+    record = Record()
+    result = run_search(tmp_path, experiment=searching(trials=1), train=report, listener=record)
+    assert record.starts[0].finished_epochs == 1
+    assert 1000 < result.best.seconds < 1100
+    assert 500 < result.best.cpu_seconds < 600
 
 
 def test_hyperband_does_not_take_another_rule(tmp_path: Path) -> None:

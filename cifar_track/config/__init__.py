@@ -8,7 +8,7 @@ from cifar_track.config.architectures import (
 )
 from cifar_track.config.checks import CifarTrackError, nearest
 from cifar_track.config.cluster import Cluster, require_search
-from cifar_track.config.datasets import DATASETS, DEFAULT_DATASET, DatasetInfo
+from cifar_track.config.datasets import DATASETS, DEFAULT_DATASET, IMAGE_SHAPE, DatasetInfo
 from cifar_track.config.fit import (
     OPTIMIZERS,
     PRECISIONS,
@@ -22,6 +22,7 @@ from cifar_track.config.fit import (
 )
 from cifar_track.config.metrics import (
     CLASS_FIGURES,
+    EPOCH_METRICS,
     FIRST_CLASSES,
     METRICS,
     ClassFigure,
@@ -70,9 +71,11 @@ __all__ = [
     "DATASETS",
     "DEFAULT_DATASET",
     "DEFAULT_METRIC",
+    "EPOCH_METRICS",
     "EXPERIMENTS_DIRECTORY",
     "FIRST_CLASSES",
     "GATES",
+    "IMAGE_SHAPE",
     "METRICS",
     "OBJECTIVES",
     "OPTIMIZERS",

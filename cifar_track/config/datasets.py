@@ -34,6 +34,8 @@ class DatasetInfo:
     is_the_studys: bool = False
 
 
+# Of every data set here, and so of what the networks take: height, width and channels.
+IMAGE_SHAPE = (32, 32, 3)
 # What is meant where nobody says which.
 DEFAULT_DATASET = "cifar100"
 # Real images and stand-ins share neither an experiment nor a registered model.
@@ -44,7 +46,7 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
             DatasetInfo(
                 name=DEFAULT_DATASET,
                 title="CIFAR-100",
-                image_shape=(32, 32, 3),
+                image_shape=IMAGE_SHAPE,
                 classes=100,
                 superclasses=20,
                 experiment="cifar100",
@@ -56,7 +58,7 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
             DatasetInfo(
                 name="procedural",
                 title="the procedural stand-in for CIFAR-100",
-                image_shape=(32, 32, 3),
+                image_shape=IMAGE_SHAPE,
                 classes=100,
                 superclasses=20,
                 experiment="cifar100-procedural",

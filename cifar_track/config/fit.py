@@ -131,6 +131,11 @@ class Schedule(Section):
         require_choice("schedule.shape", self.shape, SCHEDULES)
         require("schedule.warm_up", self.warm_up, at_least=0, below=1)
         require("schedule.final", self.final, at_least=0, at_most=1)
+        if self.shape == "one_cycle" and not self.warm_up:
+            raise CifarTrackError(
+                "schedule.shape=one_cycle goes up before it comes down; expected schedule.warm_up "
+                "above 0, such as 0.3"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

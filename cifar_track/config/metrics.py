@@ -236,6 +236,10 @@ METRICS: Mapping[str, MetricInfo] = MappingProxyType(
 )
 
 
+# What each epoch of a fit is logged as.
+EPOCH_METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+
+
 def metrics_at(place: Place) -> tuple[MetricInfo, ...]:
     """The metrics that are shown at a place, in the order of their display."""
     return tuple(info for info in METRICS.values() if place in info.places)

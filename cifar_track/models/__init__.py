@@ -13,11 +13,8 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
-from cifar_track.config import Model, complete_model  # noqa: E402
+from cifar_track.config import IMAGE_SHAPE, Model, complete_model  # noqa: E402
 from cifar_track.models import layers  # noqa: E402
-
-# Height, width and channels of what is served.
-IMAGE_SHAPE = (32, 32, 3)
 
 
 def build(model: Model, *, classes: int, seed: int, precision: str) -> keras.Model:

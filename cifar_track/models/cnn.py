@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from cifar_track.config import CifarTrackError
+from cifar_track.config import IMAGE_SHAPE, CifarTrackError
 from cifar_track.models.layers import BatchNormalization, Dropout
 
 
@@ -47,7 +47,7 @@ def build(
         _check(f"dropout_{number}", dropout, low=0.0, high=0.99)
     _check("dense_units", dense_units, low=1, high=65536)
 
-    inputs = keras.Input((32, 32, 3), name="images")
+    inputs = keras.Input(IMAGE_SHAPE, name="images")
     x = layers.Rescaling(1 / 255, dtype="float32", name="scale")(inputs)
     for number, (filters, kernel, dropout) in enumerate(blocks, start=1):
         x = layers.Conv2D(filters, kernel, activation="relu", name=f"block{number}_conv")(x)

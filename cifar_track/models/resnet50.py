@@ -13,7 +13,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from cifar_track import folders
-from cifar_track.config import CifarTrackError, nearest
+from cifar_track.config import IMAGE_SHAPE, CifarTrackError, nearest
 from cifar_track.models.layers import as_fast_layer
 
 PREPROCESSINGS = ("caffe", "study", "none")
@@ -70,8 +70,8 @@ def build(
     # What can't be had is found before anything is built.
     loaded = None if weights == "none" else _load_weights(weights)
 
-    x = keras.Input((32, 32, 3), name="images")
-    if image_size != 32:
+    x = keras.Input(IMAGE_SHAPE, name="images")
+    if image_size != IMAGE_SHAPE[0]:
         x = layers.Resizing(image_size, image_size, dtype="float32", name="enlarge")(x)
     if preprocessing == "study":
         x = layers.Rescaling(1 / 255, dtype="float32", name="scale")(x)
@@ -133,7 +133,7 @@ def _read_file(file: Path) -> keras.Model:
         is_legacy = "layer_names" in group.attrs
         classes = _classes_of_top(group) if is_legacy else None
     backbone = keras.applications.ResNet50(
-        include_top=False, weights=None, input_shape=(32, 32, 3), pooling="avg"
+        include_top=False, weights=None, input_shape=IMAGE_SHAPE, pooling="avg"
     )
     whole = backbone
     if classes is not None:  # a legacy file is read by the number and order of its layers

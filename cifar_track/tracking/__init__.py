@@ -2,7 +2,6 @@
 
 from cifar_track.tracking import quiet  # noqa: F401 - before mlflow is imported
 from cifar_track.tracking.abandoned import Abandoned, fail_pending_models, find_abandoned, mend
-from cifar_track.tracking.ablations import find_ablation, finished_children
 from cifar_track.tracking.choice import (
     ALLOWED,
     Choice,
@@ -11,6 +10,7 @@ from cifar_track.tracking.choice import (
     require_comparable,
 )
 from cifar_track.tracking.claim import Claim, Holder, claim_run, holder_of, release_run
+from cifar_track.tracking.groups import find_group, finished_children
 from cifar_track.tracking.left_behind import LeftBehind, open_store, send_left_behind
 from cifar_track.tracking.process import COMMAND_VARIABLE, command_line, current_commit
 from cifar_track.tracking.queries import (
@@ -97,11 +97,11 @@ __all__ = [
     "experiment_url",
     "fail_pending_models",
     "find_abandoned",
-    "find_ablation",
     "find_child",
     "find_finished_run",
     "find_finished_runs",
     "find_fit",
+    "find_group",
     "find_relocation",
     "find_runs",
     "finished_children",

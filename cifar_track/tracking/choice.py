@@ -56,7 +56,8 @@ class Choice:
 def newest_alike(dataset_name: str, *, most: int) -> Choice:
     """Of each iteration the newest finished run that was taught and judged as the newest of all.
 
-    Alike are runs on the same training and the same test images. Runs at a quick budget stand back
+    Alike are runs on the same training and the same test images. What an ablation made of a page
+    does not stand for it. Runs at a quick budget stand back
     where there is one at a full budget, and runs that start in the future, as of a host whose clock
     is ahead, where there is another. The store filters and sorts: what is not chosen is not read,
     beyond the newest few, so that what was left out can be said.
@@ -71,7 +72,7 @@ def newest_alike(dataset_name: str, *, most: int) -> Choice:
     experiment_id = store.find_experiment_id(dataset_name)
     if experiment_id is None:
         return Choice((), ())
-    evaluated = f"{FINISHED_ITERATIONS} AND {_EVALUATED}"
+    evaluated = f"{FINISHED_ITERATIONS} AND {_EVALUATED} AND tags.`{tag.WITHOUT}` IS NULL"
     past = f"{evaluated} AND attributes.start_time <= {latest_start()}"
     newest = None
     for condition in (f"{past} AND {_FULL}", past, f"{evaluated} AND {_FULL}", evaluated):
@@ -234,6 +235,8 @@ def _summary(
             passed_over["no evaluation"].append(run)
         elif is_of_the_future(run) and (newest is None or not is_of_the_future(newest)):
             passed_over["it starts in the future, by this machine's clock"].append(run)
+        elif tag.WITHOUT in run.data.tags:
+            passed_over["an ablation's, without a part of its page"].append(run)
         elif newest is None or _budget(run) != _budget(newest):
             passed_over[f"{_budget(run)} budget"].append(run)
         elif not _same(run, newest, tag.TEST_DIGEST):

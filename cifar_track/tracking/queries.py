@@ -17,7 +17,7 @@ from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
 from cifar_track.addresses import shown
-from cifar_track.config import CifarTrackError
+from cifar_track.config import EPOCH_METRICS, CifarTrackError
 from cifar_track.tracking import store, tag
 from cifar_track.tracking.arrays import read_arrays
 from cifar_track.tracking.claim import PARAMETER
@@ -33,7 +33,6 @@ UNREADABLE = (OSError, LookupError, TypeError, ValueError)
 _PAGE = 1000
 # As far as hosts' clocks may be apart.
 CLOCK_SECONDS = 600.0
-EPOCH_METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 # Each is a question to the store.
 MOST_CURVES = 100
 

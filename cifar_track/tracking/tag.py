@@ -50,7 +50,9 @@ REPEATS = "cifar_track.repeats"
 REPEATED = "cifar_track.repeated"
 COMPARED_RUNS = "cifar_track.compared_runs"
 # Of an ablation, what it depends on, by which a later command goes on with it.
-ABLATION_KEY = "cifar_track.ablation_key"
+GROUP_KEY = "cifar_track.group_key"
+# What of its page a run of an ablation does without.
+WITHOUT = "cifar_track.without"
 MODEL_URI = "cifar_track.model_uri"
 COMMIT = "cifar_track.commit"
 # SHA-256 of `evaluation/predictions.npz`, so that an altered file is found.

@@ -28,10 +28,11 @@ TO_DO = "a lower optimizer.learning_rate may help"
 
 
 class BestEpoch(keras.callbacks.Callback):
-    """Renames an epoch's metrics, and remembers the weights of the best."""
+    """Renames an epoch's metrics, and remembers the weights of the best by one of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, choose_by: str) -> None:
         super().__init__()
+        self.choose_by = choose_by
         self.history: list[dict[str, float]] = []
         self.best_epoch = 0
         self.weights: list[NDArray[np.float32]] = []
@@ -46,7 +47,8 @@ class BestEpoch(keras.callbacks.Callback):
             "val_accuracy": float(logs["val_accuracy"]),
         }
         self.history.append(metrics)
-        if first_best([metrics["val_accuracy"] for metrics in self.history]) == epoch:
+        scores = [metrics[self.choose_by] for metrics in self.history]
+        if first_best(scores, maximize=not self.choose_by.endswith("loss")) == epoch:
             self.best_epoch = epoch + 1
             self.weights = self.model.get_weights()
 

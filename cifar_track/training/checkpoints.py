@@ -179,8 +179,15 @@ def load(file: Path, *, model: keras.Model, experiment: Experiment) -> Course | 
 
 def finished_epochs(file: Path, *, experiment: Experiment) -> int:
     """How many epochs a fit that is given this checkpoint need not repeat; 0 if none."""
+    return spent(file, experiment=experiment)[0]
+
+
+def spent(file: Path, *, experiment: Experiment) -> tuple[int, float, float]:
+    """Of these epochs: how many, and what they took in seconds of wall and of processor."""
     facts = _facts(file, experiment)
-    return 0 if facts is None else len(facts["history"])
+    if facts is None:
+        return 0, 0.0, 0.0
+    return len(facts["history"]), facts["seconds"], facts["cpu_seconds"]
 
 
 def remove(file: Path) -> None:

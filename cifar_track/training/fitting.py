@@ -49,8 +49,8 @@ class Fit:
     Attributes:
         model: the network with the weights of its best epoch.
         history: for each epoch `train_loss`, `train_accuracy`, `val_loss`, `val_accuracy`.
-        best_epoch: the first epoch, counted from 1, with the highest `val_accuracy`.
-        best_val_accuracy: that accuracy, a fraction.
+        best_epoch: the first epoch, counted from 1, that is best by what was chosen by.
+        best_val_accuracy: the accuracy of that epoch, a fraction.
         best_val_loss: the loss of the same epoch.
         fit_seconds: wall time, validation included.
         fit_cpu_seconds: processor time of the whole process in that time.
@@ -78,6 +78,7 @@ def fit(
     model: keras.Model | None = None,
     initial_weights: Path | None = None,
     checkpoint: Path | None = None,
+    choose_by: str = "val_accuracy",
 ) -> Fit:
     """Train an experiment's network and keep the epoch that does best on the validation images.
 
@@ -93,6 +94,7 @@ def fit(
         initial_weights: a weights file to start from, such as an earlier trial's.
         checkpoint: where the state after each epoch is kept, and whoever was killed goes on from;
             `on_epoch` then hears of the epochs before that again. The caller removes it.
+        choose_by: the metric by which an epoch is the best: `val_accuracy` or `val_loss`.
 
     Returns:
         The network and its history.
@@ -108,7 +110,7 @@ def fit(
     steps = math.ceil(len(train) / settings.batch_size)
     steps_at_once = 1 if model.count_params() > LARGE_NETWORK else _steps_at_once(steps)
     shares_of = classes if _wants_shares(experiment) else None
-    keeper = BestEpoch()
+    keeper = BestEpoch(choose_by)
     keeping = KeepCheckpoint(checkpoint, experiment, on_epoch=on_epoch, best=keeper)
     own_trainable = [layer.trainable for layer in model.layers]
 

@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from cifar_track.config import Experiment, Value, override
 from cifar_track.tuning.executors import Job
 from cifar_track.tuning.space import check_space, trial_experiment
+
+
+class Kept(NamedTuple):
+    """What of a trial is in its checkpoint: epochs, and the seconds of wall and processor."""
+
+    epochs: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +63,7 @@ class Jobs:
             first_epoch=first_epoch,
             initial_weights=weights,
             final_weights=self.weights(number) if wanted else None,
+            objective=settings.objective,
         )
 
     def weights(self, number: int) -> Path:
@@ -61,10 +71,10 @@ class Jobs:
         return self.folder / f"trial_{number}.weights.h5"
 
 
-def finished_epochs(job: Job) -> int:
-    """How many epochs of a trial are in its checkpoint, from which an attempt goes on."""
+def kept_course(job: Job) -> Kept:
+    """What of a trial is in its checkpoint, from which an attempt goes on."""
     if not job.checkpoint.exists():
-        return 0
+        return Kept()
     from cifar_track.training import checkpoints
 
-    return checkpoints.finished_epochs(job.checkpoint, experiment=job.experiment)
+    return Kept(*checkpoints.spent(job.checkpoint, experiment=job.experiment))

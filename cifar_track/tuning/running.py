@@ -7,6 +7,7 @@ from typing import Any
 
 from cifar_track.config import Value
 from cifar_track.tuning.executors import Job
+from cifar_track.tuning.jobs import Kept
 from cifar_track.tuning.trials import TrialResult
 
 
@@ -19,6 +20,7 @@ class RunningTrial:
         job: what its executor was told.
         values: its hyperparameters.
         objective: the metric that it is judged by.
+        kept: what of it was in its checkpoint when its process began.
         kills: how often its process was killed from outside.
         epochs: the metrics of each epoch so far.
         cpu_seconds: processor time of its process, as last heard of.
@@ -28,6 +30,7 @@ class RunningTrial:
     job: Job
     values: dict[str, Value]
     objective: str
+    kept: Kept
     kills: int = 0
     epochs: dict[int, dict[str, float]] = field(default_factory=dict)
     cpu_seconds: float = 0.0
@@ -44,8 +47,8 @@ class RunningTrial:
             values=self.values,
             status=status,
             epochs=max(self.epochs, default=self.job.first_epoch),
-            seconds=seconds,
-            cpu_seconds=self.cpu_seconds,
+            seconds=self.kept.seconds + seconds,
+            cpu_seconds=self.kept.cpu_seconds + self.cpu_seconds,
             scores=tuple(self.scores()),
             **outcome,
         )

@@ -19,7 +19,7 @@ from cifar_track.tuning.executors import (
     PlaceReport,
     Report,
 )
-from cifar_track.tuning.jobs import Jobs, finished_epochs
+from cifar_track.tuning.jobs import Jobs, kept_course
 from cifar_track.tuning.running import RunningTrial
 from cifar_track.tuning.space import check_space, typed_values
 from cifar_track.tuning.state import StateFile
@@ -149,8 +149,9 @@ class Scheduler:
         number, chosen = int(trial.trial_id), dict(trial.hyperparameters.values)
         values = typed_values(self._jobs.experiment, self._oracles.space_values(trial))
         job = self._jobs.job(number, chosen, values)
+        kept = kept_course(job)
         self._running[number] = RunningTrial(
-            trial=trial, job=job, values=values, objective=self._settings.objective
+            trial=trial, job=job, values=values, objective=self._settings.objective, kept=kept
         )
         self._records[number] = TrialRecord(number=number, proposal=chosen)
         self._save()
@@ -159,7 +160,7 @@ class Scheduler:
             values=values,
             experiment=job.experiment,
             proposal=chosen,
-            finished_epochs=finished_epochs(job),
+            finished_epochs=kept.epochs,
         )
         self._announcer.tell(lambda: self._listener.trial_started(start))
         self._executor.submit(job)
@@ -187,6 +188,7 @@ class Scheduler:
                 running.kills += 1
                 if running.kills <= self._settings.retries:
                     self._executor.cancel(number)
+                    running.kept, running.cpu_seconds = kept_course(running.job), 0.0
                     self._announcer.tell(lambda: self._listener.trial_restarted(number, reason))
                     self._executor.submit(running.job)
                 else:

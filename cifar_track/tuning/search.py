@@ -155,7 +155,9 @@ def _result(scheduler: Scheduler, experiment: Experiment, directory: Path) -> Se
         )
     best = ranked[0]
     weights = None if settings.refit == "anew" else scheduler.weights_of(best.number)
-    kept = tuple((trial, scheduler.weights_of(trial.number)) for trial in ranked[: settings.keep])
+    # One that was stopped early has left no weights, and trained again it would be another's.
+    whole = [trial for trial in ranked if trial.stopped_early is None]
+    kept = tuple((trial, scheduler.weights_of(trial.number)) for trial in whole[: settings.keep])
     for file in directory.glob("*.weights.h5"):
         if file not in {weights, *(file for _, file in kept)}:
             file.unlink()

@@ -68,6 +68,11 @@ def check_space(experiment: Experiment) -> Search:
             raise CifarTrackError(
                 f"search.space has {name!r}; the data are the same in every trial"
             )
+        if name.startswith("augmentation.") and search.augmentation == "none":
+            raise CifarTrackError(
+                f"search.space has {name!r}, and no trial sees it where search.augmentation is "
+                "none; expected page"
+            )
         if name == "training.epochs" and search.tuner == "hyperband":
             raise CifarTrackError(
                 "search.space has 'training.epochs'; hyperband chooses the epochs"

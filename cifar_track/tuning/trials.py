@@ -25,8 +25,9 @@ class TrialResult:
         best_epoch: the first epoch with that score, counted from 1; None unless completed.
         epochs: epochs trained. Where Hyperband continues an earlier trial, this and `best_epoch`
             count that trial's epochs too.
-        seconds: wall time of the trial's last process, its start included.
-        cpu_seconds: processor time of that process, as last heard of.
+        seconds: wall time of the trial's last process, its start included, and of the epochs that
+            it went on from.
+        cpu_seconds: processor time of both, as last heard of.
         scores: the objective after each epoch that this trial trained.
         error: the one line or the traceback that ended a failed trial.
         stopped_early: why a completed trial was not trained to its last epoch, in one line.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,19 +10,17 @@ from cifar_track import tracking
 from cifar_track.comparison import PAGE, Ablated, ablation_rows, ablation_rule, ablation_table
 from cifar_track.config import (
     CifarTrackError,
-    Experiment,
     Value,
     flatten,
     load_experiment,
     override,
-    typed,
     without,
 )
 from cifar_track.data import load_dataset
 from cifar_track.tracking import FinishedRun, tag
-from cifar_track.workflow.resume import earlier_of
+from cifar_track.workflow.groups import find_group
 from cifar_track.workflow.terminal import tell
-from cifar_track.workflow.train import run_experiment
+from cifar_track.workflow.train import check_networks, run_experiment
 
 
 def ablate_page(
@@ -39,8 +35,8 @@ def ablate_page(
     """Run a page and the page without each of its additions, and log what each gives and costs.
 
     Every run is a run as any other, under one parent, one after the other, so that their seconds
-    can be compared. A command that was cut short goes on in its own parent, and repeats none of the
-    runs that are finished there.
+    can be compared. A command that was cut short, or has fewer seeds, is gone on with in its own
+    parent, and none of the runs that are finished there is repeated.
 
     Args:
         name: the page.
@@ -64,41 +60,54 @@ def ablate_page(
             "values to be tried"
         )
     changes = {PAGE: {}, **without(experiment, leave_out)}
+    numbers = range(experiment.training.seed, experiment.training.seed + seeds)
+    variants = {
+        without_what: [
+            override(experiment, {**values, "training.seed": number}) for number in numbers
+        ]
+        for without_what, values in changes.items()
+    }
     tracking.open_store()
     data = load_dataset(experiment.data, directory=data_dir)  # what is missing is told once
-    key = _key(experiment, changes, digest=data.digest)
-    found = None if resume == "never" else tracking.find_ablation(key, dataset_name=data.name)
-    earlier = None
-    if found is not None and found.info.status == "FINISHED":
-        tell(f"{name}: run {found.info.run_id} is this ablation, finished; beginning anew")
-    elif found is not None:
-        earlier = earlier_of(found, mode=resume)
-        tell(f"{name}: going on with the ablation {earlier.run_id}, which was cut short")
+    check_networks([first for first, *_ in variants.values()], data)
+    group = find_group(
+        {"settings": flatten(experiment), "changes": changes, "data": data.digest},
+        [variant for several in variants.values() for variant in several],
+        kind="ablation",
+        dataset_name=data.name,
+        mode=resume,
+    )
     with tracking.start_run(
         dataset_name=data.name,
         name=f"ablation of {name}",
         kind="ablation",
-        tags={tag.ABLATION_KEY: key, **(earlier.tags if earlier else {})},
-        resume_run_id=earlier.run_id if earlier else None,
+        tags=group.tags,
+        resume_run_id=group.run_id,
     ) as run:
         run.log_parameters({"ablation.without": ",".join(list(changes)[1:])})
-        done = tracking.finished_children(run.id) if earlier else []
         ablated, failures = [], []
-        for without_what, values in changes.items():
+        for without_what, several in variants.items():
             results = []
-            for seed in range(experiment.training.seed, experiment.training.seed + seeds):
-                settings = {**overrides, **values, "training.seed": seed}
+            for variant in several:
                 title = name if without_what == PAGE else f"{name} without {without_what}"
-                finished = _same(done, override(load_experiment(name), settings))
+                title = f"{title}, seed {variant.training.seed}"
                 try:
-                    finished = finished or _run(
-                        name, settings, title=f"{title}, seed {seed}", data_dir=data_dir,
+                    finished = group.finished(variant) or _run(
+                        name,
+                        {
+                            **overrides,
+                            **changes[without_what],
+                            "training.seed": variant.training.seed,
+                        },
+                        without_what=without_what,
+                        title=title,
+                        data_dir=data_dir,
                         resume=resume,
-                    )  # fmt: skip
+                    )
                 except tracking.NotSentError:
                     raise
                 except CifarTrackError as error:  # the others may do better
-                    failures.append(f"{title}, seed {seed}: {error}")
+                    failures.append(f"{title}: {error}")
                     tell(f"failed: {failures[-1]}")
                     continue
                 results.append(finished.metrics)
@@ -111,9 +120,18 @@ def ablate_page(
 
 
 def _run(
-    name: str, settings: Mapping[str, Value], *, title: str, data_dir: Path | None, resume: str
+    name: str,
+    settings: Mapping[str, Value],
+    *,
+    without_what: str,
+    title: str,
+    data_dir: Path | None,
+    resume: str,
 ) -> FinishedRun:
-    run_id = run_experiment(name, settings, data_dir=data_dir, run_name=title, resume=resume)
+    tags = {} if without_what == PAGE else {tag.WITHOUT: without_what}
+    run_id = run_experiment(
+        name, settings, data_dir=data_dir, run_name=title, resume=resume, tags=tags
+    )
     gc.collect()  # Keras's graphs are cycles, and hold the images
     return tracking.find_finished_run(run_id)
 
@@ -127,25 +145,3 @@ def _log(run: tracking.Run, ablated: Sequence[Ablated]) -> None:
     run.set_tags({tag.MLFLOW_NOTE: f"{table}\n\n{ablation_rule()}"})
     tell(table)
     tell(ablation_rule())
-
-
-def _key(experiment: Experiment, changes: Mapping[str, Mapping[str, Value]], *, digest: str) -> str:
-    """By what a later command knows the same ablation; more seeds may be asked for."""
-    facts = {"settings": flatten(experiment), "changes": changes, "data": digest}
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _same(runs: Sequence[FinishedRun], experiment: Experiment) -> FinishedRun | None:
-    """The run of exactly these settings, whatever `auto` has come to."""
-    wanted = flatten(experiment)
-    del wanted["name"]
-    if wanted["training.precision"] == "auto":
-        del wanted["training.precision"]
-    for run in runs:
-        logged = run.parameters
-        if all(
-            key in logged and typed(logged[key], type(value), name=key) == value
-            for key, value in wanted.items()
-        ):
-            return run
-    return None

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from cifar_track import tracking, tuning
-from cifar_track.config import CifarTrackError, Value, load_experiment, override
+from cifar_track.config import CifarTrackError, Value, flatten, load_experiment, override
 from cifar_track.data import load_dataset
+from cifar_track.workflow.groups import find_group
 from cifar_track.workflow.side_by_side import require_all, run_side_by_side
 from cifar_track.workflow.terminal import tell
-from cifar_track.workflow.train import run_experiment
+from cifar_track.workflow.train import check_networks, run_experiment
 
 
 def run_seeds(
@@ -28,6 +29,9 @@ def run_seeds(
 ) -> str:
     """Run a page that does not search with as many seeds, from its own seed on.
 
+    A command that was cut short, or has fewer seeds, is gone on with in its own parent, and none of
+    the seeds that are finished there is repeated.
+
     Args:
         name: the page.
         overrides: settings that differ from the page, by dotted name.
@@ -35,7 +39,7 @@ def run_seeds(
         data_dir: where CIFAR-100 lies, before the usual places.
         workers: runs at once; as many as the machine carries unless given.
         run_name: what MLflow shows of the parent; the page's name and the number unless given.
-        resume: of each seed, as of `run_experiment`.
+        resume: as of `run_experiment`, of all together and of each seed.
 
     Returns:
         The parent's run id.
@@ -50,15 +54,31 @@ def run_seeds(
             "the values to be tried"
         )
     tracking.open_store()
-    load_dataset(experiment.data, directory=data_dir)  # what is missing is told once, and now
-    numbers = [experiment.training.seed + n for n in range(seeds)]
+    data = load_dataset(experiment.data, directory=data_dir)  # what is missing is told once
+    check_networks([experiment], data)
+    pages = [
+        override(experiment, {"training.seed": experiment.training.seed + n}) for n in range(seeds)
+    ]
+    label_of = {page.training.seed: f"seed {page.training.seed}" for page in pages}
+    group = find_group(
+        {"settings": flatten(experiment), "data": data.digest},
+        pages,
+        kind="study",
+        dataset_name=data.name,
+        mode=resume,
+    )
+    runs = {page.training.seed: group.finished(page) for page in pages}
+    done = {label_of[number]: found.run_id for number, found in runs.items() if found}
     workers = min(workers or tuning.default_workers(), seeds)
-    label_of = {number: f"seed {number}" for number in numbers}
-    tell(f"{name}: seeds {numbers[0]} to {numbers[-1]}, {workers} at once")
+    over = f", {len(done)} over already" if done else ""
+    first, *_, last = label_of
+    tell(f"{name}: seeds {first} to {last}, {workers} at once{over}")
     with tracking.start_run(
-        dataset_name=experiment.data.dataset,
+        dataset_name=data.name,
         name=run_name or f"{name}, {seeds} seeds",
         kind="study",
+        tags=group.tags,
+        resume_run_id=group.run_id,
     ) as run:
         run_ids, failures = run_side_by_side(
             {
@@ -72,9 +92,11 @@ def run_seeds(
                     resume=resume,
                 )
                 for number, label in label_of.items()
+                if label not in done
             },
             workers=workers,
         )
+        run_ids |= done
         accuracies = {
             number: tracking.find_finished_run(run_ids[label]).metrics["test_accuracy"]
             for number, label in label_of.items()

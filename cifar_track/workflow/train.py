@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,7 @@ def run_experiment(
     budget: str = "full",
     resume: str = "auto",
     parent_run_id: str | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> str:
     """Run a page of `experiments/`: search if it searches, then fit, evaluate and log.
 
@@ -70,6 +71,7 @@ def run_experiment(
             kept for that is removed; `apart`, and it may be later; or `same_commit` to refuse one
             that another commit began.
         parent_run_id: the run that this one belongs to, such as that of several seeds.
+        tags: further tags of the run.
 
     Returns:
         MLflow's run id.
@@ -93,6 +95,7 @@ def run_experiment(
     experiment = override(experiment, {"training.precision": precision})
     classes = len(data.classes.fine)
     tags = {
+        **(tags or {}),
         tag.BUDGET: budget,
         tag.TRAINING_DIGEST: data.train.digest,
         tag.VALIDATION_DIGEST: data.validation.digest,
@@ -145,6 +148,19 @@ def run_experiment(
     if budget == "full" and parent_run_id is None:
         tell(f"all runs: {tracking.experiment_url(run.experiment_id)}")
     return run.id
+
+
+def check_networks(experiments: Iterable[Experiment], data: Dataset) -> None:
+    """Find what is wrong with the networks of several runs before any of them begins.
+
+    Raises:
+        CifarTrackError: a setting of an architecture is wrong, or its weights can't be had.
+    """
+    load_tensorflow()
+    from cifar_track import training
+
+    for experiment in experiments:
+        training.check_model(experiment, classes=len(data.classes.fine))
 
 
 def _run_inside(

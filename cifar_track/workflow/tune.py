@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cifar_track import plots, tracking, tuning
-from cifar_track.config import Experiment, describe_space, first_best, flatten
+from cifar_track.config import EPOCH_METRICS, Experiment, describe_space, flatten
 from cifar_track.data import Dataset
 from cifar_track.tracking import tag
 from cifar_track.workflow.outcome import log_classifier
@@ -20,8 +20,6 @@ from cifar_track.workflow.trial_runs import TrialRuns, read_records, take_over
 
 if TYPE_CHECKING:
     from cifar_track import training
-
-EPOCH_METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
 
 @dataclass(frozen=True)
@@ -115,8 +113,8 @@ def best_trial_as_fit(
     columns = {name: tracking.epochs_of(child.info.run_id, name) for name in EPOCH_METRICS}
     epochs = list(columns["val_accuracy"])
     history = [{name: column[epoch] for name, column in columns.items()} for epoch in epochs]
-    chosen = first_best([metrics["val_accuracy"] for metrics in history])
-    assert chosen is not None
+    assert best.result.best_epoch is not None
+    chosen = epochs.index(best.result.best_epoch)
     fit = training.Fit(
         model=model,
         history=tuple(history),

@@ -30,6 +30,7 @@ class Job:
             one after. `experiment.training.epochs` is what remains.
         initial_weights: that earlier trial's weights, or None.
         final_weights: where to leave this trial's, or None where nobody can want them.
+        objective: the metric by which the epoch of these is the best.
     """
 
     experiment: Experiment
@@ -39,6 +40,7 @@ class Job:
     first_epoch: int = 0
     initial_weights: Path | None = None
     final_weights: Path | None = None
+    objective: str = "val_accuracy"
 
     @property
     def images(self) -> Path:

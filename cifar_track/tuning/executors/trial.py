@@ -34,6 +34,7 @@ def train_trial(job: Job, on_epoch: EpochListener) -> None:
         on_epoch=lambda epoch, metrics: on_epoch(job.first_epoch + epoch, metrics),
         initial_weights=job.initial_weights,
         checkpoint=job.checkpoint,
+        choose_by=job.objective,
     )
     if job.final_weights is not None:
         partial = job.final_weights.with_name(f"partial_{job.final_weights.name}")

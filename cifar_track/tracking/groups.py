@@ -1,4 +1,4 @@
-"""What an earlier ablation has logged: its parent run, and which of its runs are finished."""
+"""What an earlier command has logged of several runs: their parent, and which are finished."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from cifar_track.tracking import queries, store, tag
 from cifar_track.tracking.queries import FinishedRun
 
 
-def find_ablation(key: str, *, dataset_name: str) -> mlflow.entities.Run | None:
-    """The newest ablation that is known by a key, whatever became of it."""
+def find_group(key: str, kind: str, *, dataset_name: str) -> mlflow.entities.Run | None:
+    """The newest run of a kind that is known by a key, whatever became of it."""
     experiment_id = store.find_experiment_id(dataset_name)
     if experiment_id is None:
         return None
-    condition = f"tags.`{tag.KIND}` = 'ablation' AND tags.`{tag.ABLATION_KEY}` = '{key}'"
+    condition = f"tags.`{tag.KIND}` = '{kind}' AND tags.`{tag.GROUP_KEY}` = '{key}'"
     found = queries.search_runs([experiment_id], condition, limit=1)
     return found[0] if found else None
 
