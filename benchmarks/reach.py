@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def read(seconds_of_a_trial: float) -> dict[str, list[Point]]:
-    """The finished full runs by page; an ensemble's time is that of its members.
+    """The finished full runs by page, an ensemble with the time of its members.
 
     Those that were chosen by the test images, and those with other settings than their page's, are
     left out.
@@ -91,13 +91,20 @@ def read(seconds_of_a_trial: float) -> dict[str, list[Point]]:
             continue
         if run.protocol != "validation" or not _is_as_its_page(run):
             continue
-        trials = tracking.recorded_trials(run.run_id)
-        seconds = sum(trial.metrics.get("fit_cpu_seconds", 0.0) for trial in trials)
-        if run.parameters.get("search.refit") != "none":  # whose fit is one of the trials
-            seconds += run.metrics["fit_cpu_seconds"]
-        trials_of_recipe = seconds / seconds_of_a_trial
+        trials_of_recipe = seconds_of(run) / seconds_of_a_trial
         points[run.iteration].append(Point(trials_of_recipe, run.metrics["test_accuracy"]))
     return points
+
+
+def seconds_of(run: FinishedRun) -> float:
+    """The processor seconds of a run's fit, and of its search's trials."""
+    from cifar_track import tracking
+
+    trials = tracking.recorded_trials(run.run_id)
+    seconds = sum(trial.metrics.get("fit_cpu_seconds", 0.0) for trial in trials)
+    if run.parameters.get("search.refit") != "none":  # whose fit is one of the trials
+        seconds += run.metrics["fit_cpu_seconds"]
+    return seconds
 
 
 def _is_as_its_page(run: FinishedRun) -> bool:

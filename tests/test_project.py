@@ -205,6 +205,7 @@ class TestReadme:
             "benchmarks",
             "benchmarks.accuracy",
             "benchmarks.augmentation",
+            "benchmarks.beside",
             "benchmarks.comparing",
             "benchmarks.convolutions",
             "benchmarks.load",
