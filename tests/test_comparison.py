@@ -17,6 +17,7 @@ from cifar_track.comparison import (
     compare,
     epochs_text,
     figure_text,
+    numbers_of,
     summary_table,
 )
 from cifar_track.config import METRICS, CifarTrackError
@@ -267,3 +268,22 @@ def test_the_study_says_nothing_of_the_stand_in() -> None:
     assert compared.metric_rows()[0]["study_accuracy"] is None
     assert not compared.study
     assert summary_table(compared).splitlines()[2].endswith("- |")
+
+
+def test_macro_intervals_are_of_draws_within_the_classes_and_wait_for_enough_images() -> None:
+    for per_class, has_interval in ((2, False), (19, False), (20, True)):
+        evaluation = make_evaluation(seed=3, strength=3, per_class=per_class)
+        [found] = numbers_of([make_result("a", evaluation, run_id="a")])
+        for name in ("test_macro_precision", "test_macro_recall", "test_macro_f1"):
+            number = found.numbers[name]
+            assert (number.low is not None) == has_interval
+            if number.low is not None and number.high is not None:
+                assert number.low <= number.value <= number.high <= 1
+        # No interval of a calibration error covers what it says.
+        assert found.numbers["test_calibration_error"].low is None
+        assert "test_calibration_error" not in found.draws
+        # Draws within classes have every class: a macro recall over equal classes is the accuracy.
+        if has_interval:
+            np.testing.assert_allclose(
+                found.draws["test_macro_recall"], found.draws["test_accuracy"], atol=1e-6
+            )

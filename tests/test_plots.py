@@ -232,8 +232,15 @@ def stars_of(figure: Figure) -> list[tuple[float, float]]:
 def test_a_search_shows_every_trial_and_marks_the_best() -> None:
     trials = make_trials(5)
     trials[1] |= {"status": "failed", "score": None, "best_epoch": None}
-    trials[2] |= {"status": "stopped", "score": 0.9}
+    trials[2] |= {"stopped_early": "after epoch 2 its best was worse", "score": 0.05}
     figure = plots.search_overview(trials, objective="val_accuracy")
+    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert legend == [
+        "completed",
+        "ended early, as a poor one",
+        "failed or unfinished: no score",
+        "best",
+    ]
     scored = [t for t in trials if t["status"] == "completed"]
     best = max(scored, key=lambda trial: float(str(trial["score"])))
     assert stars_of(figure)[0] == (best["number"], best["score"])
@@ -246,7 +253,7 @@ def test_a_search_shows_every_trial_and_marks_the_best() -> None:
         "optimizer.name",
         "optimizer.learning_rate",
     }
-    assert "3 of 5 trials completed" in figure.get_suptitle()
+    assert "4 of 5 trials completed" in figure.get_suptitle()
     assert len(stars_of(figure)) == len(panels)
     assert_readable(figure)
 

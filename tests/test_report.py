@@ -6,6 +6,7 @@ import json
 import math
 import re
 from dataclasses import replace
+from html import escape, unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from cifar_track.comparison import (
 from cifar_track.config import CifarTrackError
 from cifar_track.report import Drawing, render_report, verdict
 from cifar_track.report.sentences import headline, notices
+from cifar_track.report.svg import for_page
 from cifar_track.statistics import PairedDifference
 from tests.made_up_evaluations import make_evaluation, make_result
 from tests.test_plots import contrast
@@ -164,7 +166,7 @@ def test_every_run_has_its_figures_with_intervals(page: Page, comparison: Compar
     metrics = comparison.results[1].metrics
     low, high = metrics["test_accuracy_low"], metrics["test_accuracy_high"]
     assert accuracy == [f"{metrics['test_accuracy']:.3f}", f"{low:.3f}–{high:.3f}"]
-    for head in ("F1", "log loss", "calibration error", "superclass"):
+    for head in ("F1", "log loss", "superclass"):
         assert "–" in rows[1][heads.index(head)], head
     assert rows[1][heads.index("the study")] == "0.46"
     assert [cell.strip() for cell in rows[2][1:-2]] == ["-"] * (len(heads) - 3)
@@ -302,6 +304,19 @@ def test_every_text_of_a_user_is_escaped() -> None:
     assert evil in page.words
 
 
+def test_a_picture_says_what_the_chart_says() -> None:
+    texts = ["0.7195", "lr 0.00125", 'role="x"', 'a <path d="M0,0h0v0h0Z"/> b', 'id="url(#x)']
+    drawn = "".join(
+        f'<g aria-label="{escape(text)}" class="mark" opacity="1"><path d="M1.23456,2"/>'
+        f'<text font-size="11.12345px" id="t">{escape(text, quote=False)}</text></g>'
+        for text in texts
+    )
+    page = for_page(f"<svg>{drawn}</svg>", "chart")
+    assert [unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)<", page)] == texts
+    assert page.count('d="M1.23,2"') == page.count('id="chart-t"') == len(texts)
+    assert "aria-label" not in page
+
+
 def test_seeds_are_grouped_and_too_few_of_them_say_nothing() -> None:
     def runs(iteration: str, seeds: int, **settings: str) -> list[RunResult]:
         return [
@@ -326,6 +341,13 @@ def test_seeds_are_grouped_and_too_few_of_them_say_nothing() -> None:
     enough = compare([*runs("a", 5), *runs("b", 6, **{"model.kind": "x"})])
     (test,) = seed_tests(seed_groups(enough.results, enough.labels))
     assert test.difference is not None
+    # The same seeds again are no more seeds, and what others were tested on is not held beside it.
+    again = [replace(result, run_id=f"again {result.run_id}") for result in runs("a", 5)]
+    [a, _] = seed_groups([*enough.results, *again], [*enough.labels, *"12345"])
+    assert (len(a.labels), a.seeds) == (10, ("0", "1", "2", "3", "4"))
+    assert a.accuracies == seed_groups(enough.results, enough.labels)[0].accuracies
+    elsewhere = [replace(result, test_digest="other") for result in runs("b", 6)]
+    assert seed_tests(seed_groups([*runs("a", 5), *elsewhere], [str(n) for n in range(11)])) == []
     # A run that differs in something else is not of the group.
     odd = make_result("a", make_evaluation(), **{"training.seed": "9", "model.kind": "y"})
     assert len(seed_groups([*enough.results, odd], [*enough.labels, "odd"])) == 3
@@ -348,6 +370,10 @@ def test_the_verdict_over_all_says_of_each_whether_it_was_luck_and_says_so_once(
     assert said.startswith("best is right on the most test images, ")
     assert said.endswith(" %; luck alone could put it ahead of near, but not ahead of the other 2.")
     assert headline(compare(results[::2])).endswith("and ahead of the other by more than luck.")
+    twice = compare([results[0], replace(results[0], run_id="again", name="again")])
+    assert re.fullmatch(
+        r"\S.* and .*again are right on the most test images, [\d.]+ % each\.", headline(twice)
+    )
 
 
 def test_a_sentence_names_first_who_is_ahead() -> None:

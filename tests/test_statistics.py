@@ -210,7 +210,8 @@ def test_a_perfect_forecast_of_many_images_is_calibrated() -> None:
 
 def test_the_bootstrap_is_scipys() -> None:
     values = np.random.default_rng(3).gamma(2, size=400)
-    draws = draw_resamples(400, resamples=4000).sums(values[:, None])[0] / 400
+    one_group = np.zeros(400, dtype=np.int64)
+    draws = draw_resamples(one_group, resamples=4000).sums(values[:, None])[0] / 400
     found = basic_interval(float(values.mean()), draws)
     expected = bootstrap(
         (values,), np.mean, method="basic", n_resamples=4000, rng=np.random.default_rng(1)
@@ -219,7 +220,12 @@ def test_the_bootstrap_is_scipys() -> None:
 
 
 def test_each_draw_has_as_many_images_and_groups_are_counted() -> None:
-    resamples = draw_resamples(60, resamples=300)
+    class_of = np.random.default_rng(0).permutation(np.repeat(np.arange(3), [10, 20, 30]))
+    resamples = draw_resamples(class_of, resamples=300)
+    by_class = resamples.sums_by_group(class_of, groups=3)
+    np.testing.assert_array_equal(by_class, np.tile([[10.0], [20.0], [30.0]], 300))
+    once = resamples.counts[class_of == 1].mean(axis=1)  # each as often as any other
+    assert once == pytest.approx(np.ones(20), abs=0.25)
     assert resamples.sums(np.ones((60, 1))).tolist() == [[60.0] * 300]
     group_of = np.arange(60) % 4
     where = np.arange(60) < 30
@@ -228,7 +234,7 @@ def test_each_draw_has_as_many_images_and_groups_are_counted() -> None:
         resamples.sums_by_group(group_of, groups=5, weights=where), resamples.sums(one_hot)
     )
     assert not resamples.sums_by_group(group_of, groups=5, weights=where & ~where).any()
-    again = draw_resamples(60, resamples=300)
+    again = draw_resamples(class_of, resamples=300)
     np.testing.assert_array_equal(again.counts, resamples.counts)
 
 

@@ -70,7 +70,10 @@ def importances(search: SearchRecord) -> Importances:
     scored = [
         trial
         for trial in search.trials
-        if trial.get("status") == "completed" and number_of(trial.get("score")) is not None
+        if trial.get("status") == "completed"
+        and number_of(trial.get("score")) is not None
+        # One that was ended early has not reached what its values can.
+        and not trial.get("stopped_early")
     ]
     names = varied_names(scored)
     needed = max(LEAST_TRIALS, TRIALS_A_HYPERPARAMETER * len(names))

@@ -13,7 +13,6 @@ from cifar_track.config import CLASS_FIGURES, METRICS, MetricInfo
 from cifar_track.statistics import (
     Resamples,
     basic_interval,
-    calibration_bins,
     draw_resamples,
     wilson_interval,
 )
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from cifar_track.comparison.run_result import RunResult
 
 TOP_K = 5
+# Of a class with fewer test images, draws say too little for a mean over the classes.
+LEAST_OF_A_CLASS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,17 +52,17 @@ class RunNumbers:
 def numbers_of(results: Sequence[RunResult]) -> tuple[RunNumbers, ...]:
     """The figures of each run with their 95 % intervals.
 
-    Shares of images have Wilson's interval; the rest the basic bootstrap interval over the images.
-    Runs on equally many images share the draws, so that their differences stay paired. What a run
-    logged without the predictions it came from has the bounds that were logged, or none.
+    Shares of images have Wilson's interval; the rest the basic bootstrap interval over the images
+    of each class. Runs on the same images share the draws, so that their differences stay paired.
+    What a run logged without the predictions it came from has the bounds that were logged, or none.
     """
-    drawn: dict[int, Resamples] = {}
+    drawn: dict[bytes, Resamples] = {}
     found = []
     for result in results:
-        images = 0 if result.right is None else result.right.size
-        if images and images not in drawn:
-            drawn[images] = draw_resamples(images)
-        found.append(_run_numbers(result, drawn.get(images)))
+        labels = b"" if result.right is None else np.asarray(result.labels).tobytes()
+        if labels and labels not in drawn:
+            drawn[labels] = draw_resamples(np.asarray(result.labels))
+        found.append(_run_numbers(result, drawn.get(labels)))
     return tuple(found)
 
 
@@ -143,8 +144,6 @@ def _figures(result: RunResult, resamples: Resamples) -> dict[str, NDArray[np.fl
     figures = {name: sums[n] / images for n, name in enumerate(shares)}
     if unseen is not None:
         figures["test_accuracy_unseen"] = sums[-2] / np.maximum(sums[-1], 1)
-    if result.probabilities is not None:
-        figures["test_calibration_error"] = _calibration(result.probabilities, right, resamples)
     figures |= _macro_figures(labels, predictions, resamples, classes=len(result.per_class))
     return figures
 
@@ -157,18 +156,6 @@ def _in_top_k(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> 
     return np.asarray(before.sum(axis=1) < TOP_K)
 
 
-def _calibration(
-    probabilities: NDArray[np.float32], right: NDArray[np.bool_], resamples: Resamples
-) -> NDArray[np.float64]:
-    """The calibration error of each draw, in the bins of the images themselves."""
-    confidences = probabilities.max(axis=1).astype(np.float64)
-    bin_of = calibration_bins(confidences)
-    gaps = resamples.sums_by_group(
-        bin_of, groups=int(bin_of.max()) + 1, weights=confidences - right
-    )
-    return np.asarray(np.abs(gaps).sum(axis=0) / right.size)
-
-
 def _macro_figures(
     labels: NDArray[np.int64],
     predictions: NDArray[np.int64],
@@ -176,7 +163,7 @@ def _macro_figures(
     *,
     classes: int,
 ) -> dict[str, NDArray[np.float64]]:
-    if not classes:
+    if not classes or np.bincount(labels, minlength=classes).min() < LEAST_OF_A_CLASS:
         return {}
     hits = labels == predictions
     right = resamples.sums_by_group(labels, groups=classes, weights=hits)

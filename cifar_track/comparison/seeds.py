@@ -24,14 +24,16 @@ class SeedGroup:
     Attributes:
         name: the iteration, with a number where it has several groups.
         labels: of the runs, as the comparison has them.
-        seeds: the seed of each, as text.
-        accuracies: the test accuracy of each.
+        seeds: that they have, as text, each once.
+        accuracies: the test accuracy of each seed, of one that was run again the mean.
+        test_digest: what its test images are known by.
     """
 
     name: str
     labels: tuple[str, ...]
     seeds: tuple[str, ...]
     accuracies: tuple[float, ...]
+    test_digest: str | None = None
 
     @property
     def mean(self) -> float:
@@ -62,34 +64,43 @@ class SeedTest:
 
 def seed_groups(results: Sequence[RunResult], labels: Sequence[str]) -> list[SeedGroup]:
     """The groups of the runs that have a test accuracy, in the order of their first runs."""
-    members: dict[tuple[str, frozenset[tuple[str, str]]], list[int]] = {}
+    members: dict[tuple[str, str | None, frozenset[tuple[str, str]]], list[int]] = {}
     for index, result in enumerate(results):
         if result.metric("test_accuracy") is not None:
             alike = frozenset((k, v) for k, v in result.settings.items() if k not in SEEDS)
-            members.setdefault((result.iteration, alike), []).append(index)
-    iterations = [iteration for iteration, _ in members]
+            key = result.iteration, result.test_digest, alike
+            members.setdefault(key, []).append(index)
+    iterations = [iteration for iteration, *_ in members]
     seen: dict[str, int] = {}
     groups = []
-    for (iteration, _), indices in members.items():
+    for (iteration, test_digest, _), indices in members.items():
+        of_seed: dict[str, list[float]] = {}
+        for index in indices:
+            seed = results[index].settings.get("training.seed", "?")
+            of_seed.setdefault(seed, []).append(results[index].metric("test_accuracy") or 0.0)
         seen[iteration] = seen.get(iteration, 0) + 1
         several = iterations.count(iteration) > 1
         groups.append(
             SeedGroup(
                 name=f"{iteration} ({seen[iteration]})" if several else iteration,
                 labels=tuple(labels[i] for i in indices),
-                seeds=tuple(results[i].settings.get("training.seed", "?") for i in indices),
-                accuracies=tuple(results[i].metric("test_accuracy") or 0.0 for i in indices),
+                seeds=tuple(of_seed),
+                accuracies=tuple(float(np.mean(again)) for again in of_seed.values()),
+                test_digest=test_digest,
             )
         )
     return groups
 
 
 def seed_tests(groups: Sequence[SeedGroup]) -> list[SeedTest]:
-    """Every two groups of which at least one has several seeds, tested where both have enough."""
+    """Every two groups on the same test images, one of them of several seeds at least.
+
+    They are tested where both have enough.
+    """
     pairs = [
         (a, b)
         for a, b in itertools.combinations(groups, 2)
-        if max(len(a.accuracies), len(b.accuracies)) > 1
+        if max(len(a.accuracies), len(b.accuracies)) > 1 and a.test_digest == b.test_digest
     ]
     found = [welch(a.accuracies, b.accuracies) for a, b in pairs]
     adjusted = iter(holm_adjust([f.p_value for f in found if f is not None]))

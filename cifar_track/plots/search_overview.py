@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 Trial: TypeAlias = Mapping[str, object]
 
 COLUMNS = 4
-STATUSES = ("completed", "stopped", "failed")
 # More than this much between the least and the greatest value asks for a logarithmic axis.
 LOGARITHMIC_RATIO = 30.0
 
@@ -37,9 +36,9 @@ def search_overview(trials: Sequence[Trial], *, objective: str, title: str | Non
     """The trials of a search in order, and the score against each hyperparameter.
 
     Args:
-        trials: one row a trial: `number` (from 0), `status` ("completed", "failed" or
-            "stopped"), `score` (or None), `best_epoch` (or None), and every hyperparameter by
-            its dotted name; other columns are ignored.
+        trials: one row a trial: `number` (from 0), `status` ("completed" or another), `score` (or
+            None), `best_epoch` (or None), `stopped_early` where it was, and every hyperparameter
+            by its dotted name; other columns are ignored.
         objective: the metric that `score` holds; lower is better if it ends in `loss`.
         title: stands above the figure; one is made up unless given.
     """
@@ -115,25 +114,29 @@ def _draw_trials(
     if len(trials) <= 30:
         for number, trial in zip(numbers, trials, strict=True):
             _write_score(axes, number, trial, best)
-    drawn = {
-        str(trial.get("status")) if _score(trial) is not None else "failed" for trial in trials
-    }
-    for status in STATUSES:
-        if status in drawn:
-            axes.plot([], [], label=_STATUS_LABELS[status], **_mark_of(status))
+    drawn = {_kind(trial) for trial in trials}
+    for kind, label in _LABELS.items():
+        if kind in drawn:
+            axes.plot([], [], label=label, **_mark_of(kind))
     if best is not None:
         axes.plot([], [], label="best", **_mark_of("best"))
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
-_STATUS_LABELS = {
+_LABELS = {
     "completed": "completed",
-    "stopped": "stopped before its end",
+    "stopped": "ended early, as a poor one",
     "failed": "failed or unfinished: no score",
 }
 
 
-def _mark_of(status: str) -> dict[str, Any]:
+def _kind(trial: Trial) -> str:
+    if _score(trial) is None:
+        return "failed"
+    return "stopped" if trial.get("stopped_early") else "completed"
+
+
+def _mark_of(kind: str) -> dict[str, Any]:
     marks: dict[str, dict[str, Any]] = {
         "completed": {"marker": "o", "color": VALIDATION, "markersize": 8},
         "stopped": {
@@ -145,7 +148,7 @@ def _mark_of(status: str) -> dict[str, Any]:
         "failed": {"marker": "X", "color": FAILED, "markersize": 8},
         "best": {"marker": "*", "color": BEST, "markersize": 16, "markeredgecolor": "white"},
     }
-    return {"linestyle": "none", **marks[status]}
+    return {"linestyle": "none", **marks[kind]}
 
 
 def _number(trial: Trial, index: int) -> int:
@@ -166,10 +169,7 @@ def _draw_trial(axes: Axes, place: float, trial: Trial, best: Trial | None) -> N
             **_mark_of("failed"),
         )
         return
-    status = "best" if trial is best else str(trial.get("status"))
-    axes.plot(
-        place, score, zorder=3, **_mark_of(status if status in ("best", "stopped") else "completed")
-    )
+    axes.plot(place, score, zorder=3, **_mark_of("best" if trial is best else _kind(trial)))
 
 
 def _write_score(axes: Axes, place: float, trial: Trial, best: Trial | None) -> None:

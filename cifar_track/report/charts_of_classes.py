@@ -135,7 +135,7 @@ def confusions_chart(confusions: Sequence[Confusion], labels: Sequence[str]) -> 
         rows=rows,
         alt="How often each run takes one class for another, the most frequent first: "
         + "; ".join(f"{c.true} for {c.predicted} up to {max(c.counts)}" for c in confusions[:6]),
-        caption="The most frequent mistakes of every run, true class → predicted class.",
+        caption="The most frequent mistakes of all runs together, true class → predicted class.",
     )
 
 

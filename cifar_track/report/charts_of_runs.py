@@ -180,7 +180,7 @@ def pairs_chart(pairs: Sequence[Pair]) -> Chart:
         alt="Difference in test accuracy of every two runs, in percentage points: "
         + "; ".join(f"{row['pair']} {row['difference']:+.1f}, {row['verdict']}" for row in rows),
         caption="Second run less first, with its interval adjusted for the number of pairs."
-        + (f" The {left_out} smallest differences are in the table alone." if left_out else ""),
+        + (f" The {left_out} smallest differences are in the words alone." if left_out else ""),
     )
 
 

@@ -81,8 +81,17 @@ def _study(analysis: Analysis, **_: Any) -> Context | None:
         charts_of_runs.study_chart(f"study-{n}", label, results[label])
         for n, label in enumerate(shown)
     ]
-    left_out = len([r for r in results.values() if r.per_class]) - len(shown)
-    return {"charts": charts, "left_out": left_out} if charts else None
+    with_classes = [label for label, result in results.items() if result.per_class]
+    of_a_seed = len(with_classes) - len([label for label in firsts if label in with_classes])
+    return (
+        {
+            "charts": charts,
+            "other_seeds": of_a_seed,
+            "left_out": len(with_classes) - of_a_seed - len(shown),
+        }
+        if charts
+        else None
+    )
 
 
 def _runs(analysis: Analysis, **_: Any) -> Context:

@@ -21,7 +21,10 @@ def headline(comparison: Comparison) -> str:
     if not measured:
         return "None of these runs has a test accuracy."
     accuracy, leader = max(measured, key=lambda entry: entry[0])
+    leaders = [label for reached, label in measured if reached == accuracy]
     lead = f"{leader} is right on the most test images, {100 * accuracy:.1f} %"
+    if len(leaders) > 1:
+        lead = f"{_listed(leaders)} are right on the most test images, {100 * accuracy:.1f} % each"
     if len(comparison.results) == 1:
         return f"{leader} is right on {100 * accuracy:.1f} % of the test images; it stands alone."
     against = {
@@ -29,6 +32,9 @@ def headline(comparison: Comparison) -> str:
         for pair in comparison.pairs
         if leader in (pair.first, pair.second)
     }
+    against = {label: pair for label, pair in against.items() if label not in leaders}
+    if not against:
+        return f"{lead}."
     alike = [label for label, pair in against.items() if pair.differs is False]
     untested = [label for label, pair in against.items() if pair.differs is None]
     if untested and len(untested) == len(against):
@@ -84,8 +90,8 @@ def seed_sentence(test: SeedTest, groups: Sequence[SeedGroup]) -> str:
     )
     return (
         f"{test.second} less {test.first}: {100 * found.difference:+.1f} percentage points (95 % "
-        f"interval {100 * found.low:+.1f} to {100 * found.high:+.1f}), {judgement} "
-        f"({probability(test.adjusted_p_value)})."
+        f"interval, taken alone, {100 * found.low:+.1f} to {100 * found.high:+.1f}); of all tested "
+        f"together, {judgement} ({probability(test.adjusted_p_value)})."
     )
 
 

@@ -6,6 +6,8 @@ import re
 from itertools import groupby
 from operator import itemgetter
 
+# What stands between tags is read, and stays as it is.
+_TAG = re.compile(r'<(?:[^>"]|"[^"]*")*>')
 # A hundredth of a pixel is enough.
 _DIGITS = re.compile(r"(\.\d\d)\d+")
 # What goes without saying, is not seen, is the page's own font, or names parts for those who are
@@ -35,10 +37,12 @@ def for_page(drawn: str, name: str) -> str:
         drawn: an SVG, as Vega writes it.
         name: the chart's, for what each picture numbers from 0.
     """
-    for idle in (_DIGITS, _WITHOUT_STROKE):
-        drawn = idle.sub(r"\1", drawn)
-    drawn = _DOTS.sub(_as_strokes, _IDLE.sub("", drawn))
-    return _NAMES.sub(rf"\g<1>{name}-", drawn)
+
+    def shortened(tag: re.Match[str]) -> str:
+        text = _WITHOUT_STROKE.sub(r"\1", _DIGITS.sub(r"\1", tag[0]))
+        return _NAMES.sub(rf"\g<1>{name}-", _IDLE.sub("", text))
+
+    return _DOTS.sub(_as_strokes, _TAG.sub(shortened, drawn))
 
 
 def _as_strokes(dots: re.Match[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -61,24 +61,33 @@ class Resamples:
         return np.asarray(members @ self.counts, dtype=np.float64)
 
 
-def draw_resamples(images: int, *, resamples: int = RESAMPLES, seed: int = 0) -> Resamples:
-    """Draw N of N images with replacement, R times.
+def draw_resamples(
+    group_of: NDArray[np.integer[Any]], *, resamples: int = RESAMPLES, seed: int = 0
+) -> Resamples:
+    """Draw as many images of each group as it has, with replacement, R times.
 
     Args:
-        images: N, at least 1.
+        group_of: whole numbers from 0, (N,), N at least 1; of a test set that was made with so many
+            images a class, the class of each.
         resamples: R.
         seed: the same seed draws the same images.
 
     Source:
         B. Efron (1979), Bootstrap methods: another look at the jackknife, Annals of Statistics 7,
-        1-26.
+        1-26; by strata: A. C. Davison and D. V. Hinkley (1997), Bootstrap Methods and their
+        Application, section 3.2.
     """
+    images = len(group_of)
     if images < 1:
-        raise ValueError(f"expected at least 1 image to draw from, got {images}")
+        raise ValueError("expected at least 1 image to draw from, got none")
+    by_group = np.argsort(group_of, kind="stable")
+    sizes = np.bincount(group_of)
+    size, first = (np.repeat(of_group, sizes) for of_group in (sizes, np.cumsum(sizes) - sizes))
     random = np.random.default_rng(seed)
     counts = np.empty((images, resamples), dtype=np.float32)
     for start in range(0, resamples, RESAMPLES_A_CHUNK):
-        drawn = random.integers(0, images, size=(min(RESAMPLES_A_CHUNK, resamples - start), images))
+        rows = min(RESAMPLES_A_CHUNK, resamples - start)
+        drawn = by_group[first + (random.random((rows, images)) * size).astype(np.int64)]
         chunk = np.stack([np.bincount(draw, minlength=images) for draw in drawn])
         counts[:, start : start + len(chunk)] = chunk.T
     return Resamples(counts)
@@ -94,8 +103,7 @@ def basic_interval(
 ) -> tuple[float, float]:
     """The basic bootstrap interval: as far from the estimate as the draws are, the other way.
 
-    Unlike the percentiles of the draws it takes out the bias of the figure, which is plain in the
-    calibration error: every draw's is larger than the estimate.
+    Unlike the percentiles of the draws it takes out the bias of the figure.
 
     Args:
         estimate: the figure of the images themselves.

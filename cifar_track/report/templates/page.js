@@ -109,8 +109,8 @@ if (window.vegaEmbed) {
 const choice = document.getElementById("pair-choice");
 function choosePair() {
   signals.pair = choice.selectedIndex;
-  for (const part of document.querySelectorAll(".of-pair")) {
-    part.hidden = part.dataset.pair !== choice.value;
+  for (const [number, part] of document.querySelectorAll(".of-pair").entries()) {
+    part.hidden = number !== choice.selectedIndex;
   }
   for (const head of document.querySelectorAll("th[data-pair]")) {
     const column = head.cellIndex;
