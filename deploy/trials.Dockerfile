@@ -1,6 +1,9 @@
 # A node of a Ray cluster that trains trials, in the versions of uv.lock. In the checkout's root:
 #   docker build -f deploy/trials.Dockerfile -t cifar_track-trials .
 FROM python:3.11-slim
+# By wget, KubeRay asks a node whether it is well.
+RUN apt-get update && apt-get install --yes --no-install-recommends wget \
+    && rm -rf /var/lib/apt/lists/*
 WORKDIR /srv/cifar_track
 COPY pyproject.toml uv.lock ./
 # For GPUs: `--extra gpu` as well.

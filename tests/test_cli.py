@@ -315,6 +315,8 @@ class TestMistakes:
                 "train --experiment tune --tuner hyperband --trials 3",
                 "--trials is not for hyperband, whose brackets make their own number; leave it out",
             ),
+            ("export --run=", "--run is empty; name a run, or leave the option out"),
+            ("ensemble --search=", "--search is empty; name a run, or leave the option out"),
             ("serve --follow nan", "Invalid value for '--follow': 'nan' is no number."),
             (
                 "register --max_megabytes nan",

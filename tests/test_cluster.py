@@ -27,6 +27,7 @@ from ray_nodes import RayCluster
 from cifar_track import cli, tuning
 from cifar_track.config import CifarTrackError, Cluster, Experiment
 from cifar_track.tuning.executors import EpochListener, Job
+from cifar_track.tuning.executors import cluster as executor
 from cifar_track.tuning.executors.trial import train_trial
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -98,6 +99,30 @@ def test_without_ray_it_is_one_line(monkeypatch, capsys, elsewhere):
     assert told.count("\n") == 1
     assert "uv sync --locked --no-dev --extra cluster" in told
     assert not list(elsewhere.iterdir())
+
+
+def test_what_is_said_of_nodes_before_a_search_listens_is_told_by_it(monkeypatch):
+    said = [("notice", "bee gets no trials: it has Keras 3.9"), ("notice", "two"), ("capacity", 4)]
+
+    class Connection:
+        def __init__(self, cluster, *, folder):
+            self.notices = []
+
+        def receive(self):
+            return said.pop(0)
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(executor, "ClusterConnection", Connection)
+    monkeypatch.setattr(executor, "require_ray", lambda: None)
+    told = []
+    with tuning.connected(Cluster(address="127.0.0.1:9")) as connection:
+        trials = executor.ClusterExecutor(
+            connection, None, at_most=9, threads=1, notice=told.append
+        )
+    assert trials.capacity == 4
+    assert told == ["bee gets no trials: it has Keras 3.9", "two"]
 
 
 @pytest.mark.parametrize(

@@ -164,10 +164,23 @@ def test_trials_carry_all_that_they_trained(searched):
     assert read(searched).data.params["training.seed"] == "0"
 
 
-def test_more_trials_take_over_those_that_are_there(searched, capsys):
+def test_more_trials_take_over_those_that_are_there(searched, capsys, monkeypatch):
+    copy_trial = tracking.copy_trial
+
+    def copy_the_first(trial, *, parent_run_id):
+        if trial.number:
+            raise KeyboardInterrupt
+        copy_trial(trial, parent_run_id=parent_run_id)
+
+    monkeypatch.setattr(tracking, "copy_trial", copy_the_first)
+    with pytest.raises(KeyboardInterrupt):
+        workflow.run_experiment("tune", {**SEARCH, "search.trials": 3}, workers=1)
+    monkeypatch.undo()
+    assert len(children(newest())) == 1
+    assert f"taking over the trials of run {searched}" in capsys.readouterr().out
     run_id = workflow.run_experiment("tune", {**SEARCH, "search.trials": 3}, workers=1)
     said = capsys.readouterr().out
-    assert f"taking over the trials of run {searched}" in said
+    assert f"going on with run {run_id}, which was cut short" in said
     assert "3 trials, 1 at once, 2 over already" in said
     assert run_id != searched
     assert read(run_id).data.tags["cifar_track.continues"] == searched

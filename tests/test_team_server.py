@@ -365,6 +365,8 @@ class TestFiles:
     def test_each_server_answers_to_its_name_and_to_pages_that_come_from_it(self):
         containers = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["server"]
         _, deployment, _ = yaml.safe_load_all((DEPLOY / "kubernetes" / "server.yaml").read_text())
+        # Else the Service `mlflow` gives it MLFLOW_PORT=tcp://…, which is no port of a server's.
+        assert deployment["spec"]["template"]["spec"]["enableServiceLinks"] is False
         pod = deployment["spec"]["template"]["spec"]["containers"][0]
         name = "mlflow.example.org"
         for variables in (

@@ -42,6 +42,7 @@ from cifar_track.tuning import resources, scheduler, space, state, stopping
 from cifar_track.tuning.executors import EpochListener, Job
 from cifar_track.tuning.executors import trial as worker
 from cifar_track.tuning.jobs import Kept
+from cifar_track.tuning.oracle import build_oracle, quiet
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -109,6 +110,9 @@ class Record:
         assert set(metrics) == {"train_loss", "train_accuracy", "val_loss", "val_accuracy"}
         self.epochs.setdefault(number, []).append(epoch)
         self.metrics[number, epoch] = metrics
+
+    def notice(self, words: str) -> None:
+        self.events.append((words, -1))
 
     def trial_ended(self, number: int, trial: tuning.TrialResult) -> None:
         self.events.append(("end", number))
@@ -246,6 +250,15 @@ def test_ranges_hold_both_ends_and_exact_values() -> None:
         ({"space": {"data.train_per_class": Choice((1, 2))}}, "same in every trial"),
         ({"space": {"training.epochs": Choice((1, 2))}, "tuner": "hyperband"}, "hyperband"),
         (
+            {
+                "space": {
+                    "optimizer.momentum": Choice((0.0, 0.9)),
+                    "optimizer.nesterov": Choice((False, True)),
+                }
+            },
+            "trials with optimizer.momentum=0.0, optimizer.nesterov=True: .* looks ahead",
+        ),
+        (
             {"space": {"augmentation.zoom": Choice((0.0, 0.1))}, "augmentation": "none"},
             "no trial sees it",
         ),
@@ -256,6 +269,35 @@ def test_a_wrong_space_is_one_line(changes: dict[str, Any], message: str, tmp_pa
         run_search(tmp_path, experiment=searching(**changes), train=report)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_values_that_make_sense_together_are_a_space() -> None:
+    still = replace(EXPERIMENT, optimizer=Optimizer(name="sgd"))
+    ahead = {"optimizer.momentum": Choice((0.5, 0.9)), "optimizer.nesterov": Choice((True, False))}
+    assert tuning.planned_trials(searching(still, space=ahead)) == 4
+
+
+@pytest.mark.parametrize("tuner", ["random", "grid", "bayesian"])
+def test_a_small_space_is_searched_whole_and_no_more(tuner: str) -> None:
+    """As many trials as are planned, each combination once where the tuner knows what it tried."""
+    experiment = searching(trials=99, tuner=tuner)
+    planned = tuning.planned_trials(experiment)
+    assert planned == 4 * 2 * 6
+    oracle = build_oracle(experiment)
+    seen = []
+    with quiet():
+        while (trial := oracle.create_trial("one")).status == "RUNNING":
+            seen.append(tuple(sorted(trial.hyperparameters.values.items())))
+            if tuner == "bayesian" and len(seen) == 3:
+                oracle.max_trials = 4  # the Gaussian process takes its time
+            oracle.update_trial(trial.trial_id, {"val_accuracy": 0.5})
+            trial.status = "COMPLETED"
+            oracle.end_trial(trial)
+    if tuner == "bayesian":
+        assert len(seen) == 4
+        assert build_oracle(experiment).max_trials == planned
+    else:
+        assert len(seen) == len(set(seen)) == planned
 
 
 def test_a_page_without_a_search_is_refused() -> None:

@@ -7,7 +7,14 @@ from pathlib import Path
 import click
 
 from cifar_track import preflight
-from cifar_track.cli.options import DATA_DIRECTORY, DATASET_OF_RUNS, FILTER, QUIET, references
+from cifar_track.cli.options import (
+    DATA_DIRECTORY,
+    DATASET_OF_RUNS,
+    FILTER,
+    QUIET,
+    references,
+    require_named,
+)
 
 
 @click.command("ensemble")
@@ -50,6 +57,7 @@ def ensemble(
       python -m cifar_track ensemble --runs 5f0c1e,9ab3d2
       mlflow run . -e ensemble -P filter="tags.mlflow.parentRunId = '5f0c1e...'"
     """
+    require_named("search", search)
     named = references(runs)
     # A mistake is told before seconds of imports.
     preflight.require_runs(named, dataset_name=dataset)

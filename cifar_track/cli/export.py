@@ -7,7 +7,13 @@ from pathlib import Path
 import click
 
 from cifar_track import preflight
-from cifar_track.cli.options import DATA_DIRECTORY, DATASET_OF_RUNS, QUIET, ExpandedPath
+from cifar_track.cli.options import (
+    DATA_DIRECTORY,
+    DATASET_OF_RUNS,
+    QUIET,
+    ExpandedPath,
+    require_named,
+)
 from cifar_track.config import DEFAULT_DATASET, CifarTrackError, registered_name
 
 
@@ -52,6 +58,7 @@ def export(
       mlflow run . -e export
       python -m cifar_track export --run 5f0c1e --formats litert,litert_dynamic --output there
     """
+    require_named("run", run_id)
     if run_id and name:
         raise CifarTrackError("--run and --name exclude each other; give one of them")
     # A mistake is told before seconds of imports.

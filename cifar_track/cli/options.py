@@ -100,6 +100,12 @@ def given(name: str) -> bool:
     return source is not click.core.ParameterSource.DEFAULT
 
 
+def require_named(option: str, reference: str | None) -> None:
+    """Refuse a run that is named by nothing, as by a shell's variable that is not set."""
+    if reference is not None and not reference.strip():
+        raise config.CifarTrackError(f"--{option} is empty; name a run, or leave the option out")
+
+
 def references(text: str) -> tuple[str, ...]:
     """The runs that a text names, as `tracking.resolve_runs` takes them: names may hold commas."""
     return (text,) if words(text) else ()

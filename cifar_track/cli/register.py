@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cifar_track import preflight
-from cifar_track.cli.options import DATA_DIRECTORY, DATASET, QUIET, Number, given
+from cifar_track.cli.options import DATA_DIRECTORY, DATASET, QUIET, Number, given, require_named
 from cifar_track.config import (
     DEFAULT_METRIC,
     GATES,
@@ -113,8 +113,7 @@ def register(
       mlflow run . -e register -P run=5f0c1e -P gate=better
       mlflow run . -e register -P rollback=true
     """
-    if run_id is not None and not run_id.strip():  # as of a shell's variable that is not set
-        raise CifarTrackError("--run is empty; name a run, or leave the option out for the best")
+    require_named("run", run_id)
     if rollback and run_id:
         raise CifarTrackError("--rollback and --run exclude each other; give one of them")
     asks = next((name for name in ("data_dir", "metric", *demands) if given(name)), None)

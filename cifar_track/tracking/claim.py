@@ -45,6 +45,15 @@ class Holder:
             words += f" since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(self.since))}"
         return words
 
+    @property
+    def way_on(self) -> str:
+        """What to do for what it has."""
+        if self.lives:
+            return "wait for it, or end it"
+        return (
+            "if it is gone, run `doctor` there, or here with --older_than, and repeat the command"
+        )
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -156,11 +165,6 @@ def _holder(facts: Mapping[str, object]) -> Holder:
 
 def held_error(run: mlflow.entities.Run, holder: Holder) -> CifarTrackError:
     """The line that names the holder of a run, and what to do."""
-    way_on = (
-        "wait for it, or end it"
-        if holder.lives
-        else "if it is gone, run `doctor` there, or here with --older_than, and repeat the command"
-    )
     return CifarTrackError(
-        f"run {run.info.run_id} ({run.info.run_name}) belongs to {holder}: {way_on}"
+        f"run {run.info.run_id} ({run.info.run_name}) belongs to {holder}: {holder.way_on}"
     )

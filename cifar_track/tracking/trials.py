@@ -10,6 +10,7 @@ from typing import Any
 
 import mlflow
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 
 from cifar_track.config import CifarTrackError
 from cifar_track.tracking import queries, store, tag
@@ -88,8 +89,16 @@ def find_fit(run_id: str, *, iteration: str) -> mlflow.entities.Run | None:
 
 
 def recorded_trials(parent_run_id: str) -> list[RecordedTrial]:
-    """The trials that a search has begun, by their numbers; of two with one number the newer."""
-    parent = store.client().get_run(parent_run_id)
+    """The trials that a search has begun, by their numbers; of two with one number the newer.
+
+    None of one that is gone from the store.
+    """
+    try:
+        parent = store.client().get_run(parent_run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return []
     found = queries.search_runs(
         [parent.info.experiment_id],
         f"tags.`{tag.MLFLOW_PARENT}` = '{parent_run_id}' AND tags.`{tag.KIND}` = 'trial'",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from keras_tuner.engine.trial import Trial
 
 from cifar_track.config import Experiment, IntRange, Search, Value
 from cifar_track.seeds import Purpose, derived_seed
-from cifar_track.tuning.space import HYPERBAND_FACTOR, check_space, range_values
+from cifar_track.tuning.space import HYPERBAND_FACTOR, check_space, planned_trials, range_values
 from cifar_track.tuning.trials import TrialRecord
 
 # Keras Tuner ends a search after so many failures in a row by itself; the scheduler counts them.
@@ -78,7 +79,27 @@ class _Durable(keras_tuner.Oracle):
 
 
 class _RandomSearch(_Durable, keras_tuner.oracles.RandomSearchOracle):
-    """Random search."""
+    """Random search, to the last combination where there are few.
+
+    Keras Tuner gives up once it has drawn twenty that were tried before. By design this differs
+    from Keras Tuner's own tests in that it then draws among those that are left.
+    """
+
+    def populate_space(self, trial_id: str) -> Any:
+        found = super().populate_space(trial_id)
+        if found["status"] != "STOPPED":
+            return found
+        tried = self._tried_so_far
+        left = [c for c in self._combinations() if self._compute_values_hash(c) not in tried]
+        if not left:
+            return found
+        random = np.random.default_rng(self._seed_state)
+        return {"status": "RUNNING", "values": left[random.integers(len(left))]}
+
+    def _combinations(self) -> Iterator[dict[str, Value]]:
+        space = self.hyperparameters.space
+        for values in itertools.product(*(setting.values for setting in space)):
+            yield dict(zip((setting.name for setting in space), values, strict=True))
 
 
 class _Hyperband(_Durable, keras_tuner.oracles.HyperbandOracle):
@@ -153,12 +174,13 @@ def build_oracle(experiment: Experiment) -> Any:
         "seed": 1 + derived_seed(experiment.training.seed, Purpose.SEARCH),
         "max_consecutive_failed_trials": NEVER,
     }
+    trials = planned_trials(experiment)
     oracle: Any
     match search.tuner:
         case "random":
-            oracle = _RandomSearch(max_trials=search.trials, **common)
+            oracle = _RandomSearch(max_trials=trials, **common)
         case "grid":
-            oracle = _GridSearch(max_trials=search.trials, **common)
+            oracle = _GridSearch(max_trials=trials, **common)
         case "hyperband":
             oracle = _Hyperband(
                 max_epochs=search.trial_epochs or experiment.training.epochs,
@@ -169,8 +191,8 @@ def build_oracle(experiment: Experiment) -> Any:
         case _:
             # Keras Tuner's default, three random trials for each dimension, would leave nothing of
             # a short search for the Gaussian process.
-            points = max(1, min(3 * len(search.space), search.trials // 2))
-            oracle = _Bayesian(max_trials=search.trials, num_initial_points=points, **common)
+            points = max(1, min(3 * len(search.space), trials // 2))
+            oracle = _Bayesian(max_trials=trials, num_initial_points=points, **common)
     oracle.page_seed = experiment.training.seed
     oracle.verbose = 0  # else Keras Tuner prints tables
     return oracle

@@ -109,11 +109,13 @@ class Scheduler:
             record = self._records[number]
             assert record.result is not None
             self._executor.submit(self._jobs.job(number, record.proposal, record.result.values))
-            report: Any = None
-            while not isinstance(report, EndReport | KilledReport):
-                for _, report in self._executor.hear():  # noqa: B007 - the last one counts
-                    pass
-            self._executor.cancel(number)
+            self._listener.notice(f"trial {number}: its weights are not here; training it again")
+            report = self._heard_end(number)
+            kills = 0
+            while isinstance(report, KilledReport) and kills < self._settings.retries:
+                kills += 1
+                self._executor.submit(self._jobs.job(number, record.proposal, record.result.values))
+                report = self._heard_end(number)
             if not file.is_file():
                 error = report.error if isinstance(report, EndReport) else report.reason
                 raise CifarTrackError(
@@ -121,6 +123,15 @@ class Scheduler:
                     f"again failed: {child.last_line(error)}"
                 )
         return file
+
+    def _heard_end(self, number: int) -> EndReport | KilledReport:
+        """The end of the one job that is under way."""
+        report: Any = None
+        while not isinstance(report, EndReport | KilledReport):
+            for _, report in self._executor.hear():  # noqa: B007 - the last one counts
+                pass
+        self._executor.cancel(number)
+        return report
 
     def results(self) -> tuple[TrialResult, ...]:
         """What came of the trials that are over, by their numbers."""

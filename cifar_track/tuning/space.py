@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from cifar_track.config import (
@@ -77,9 +78,7 @@ def check_space(experiment: Experiment) -> Search:
             raise CifarTrackError(
                 "search.space has 'training.epochs'; hyperband chooses the epochs"
             )
-        listed = range_values(values)
-        for value in listed if isinstance(values, Choice) else (listed[0], listed[-1]):
-            override(experiment, {name: value})
+    _check_together(experiment, search.space)
     return search
 
 
@@ -141,6 +140,35 @@ def planned_trials(experiment: Experiment) -> int:
         for bracket in range(brackets)
         for successive in range(bracket + 1)
     )
+
+
+def _check_together(experiment: Experiment, space: Mapping[str, Range]) -> None:
+    """Refuse a space with values that make no sense together, before a trial draws them."""
+    for together in _sections(space):
+        for combination in itertools.product(*(_ends(space[name]) for name in together)):
+            chosen = dict(zip(together, combination, strict=True))
+            try:
+                override(experiment, chosen)
+            except CifarTrackError as error:
+                if len(chosen) == 1:
+                    raise
+                listed = ", ".join(f"{name}={value}" for name, value in chosen.items())
+                raise CifarTrackError(f"search.space has trials with {listed}: {error}") from error
+
+
+def _sections(names: Iterable[str]) -> list[list[str]]:
+    """The names that are checked together: those of a section; of an architecture, each alone."""
+    sections: dict[str, list[str]] = {}
+    for name in names:
+        section = name.partition(".")[0]
+        sections.setdefault(name if section == "model" else section, []).append(name)
+    return list(sections.values())
+
+
+def _ends(values: Range) -> tuple[Value, ...]:
+    """Every value of a choice, the first and the last of a range."""
+    listed = range_values(values)
+    return listed if isinstance(values, Choice) else (listed[0], listed[-1])
 
 
 def _check_range(name: str, values: Range) -> None:

@@ -26,6 +26,7 @@ class Earlier:
     Attributes:
         run_id: MLflow's run id.
         takes_over: whether a new run takes over its trials, because its own best is settled.
+        takes_from: the run whose trials are taken over, or were being taken over at a kill.
         is_over: whether nothing is left to do: its process was killed when all was kept, and what
             it had not sent has been sent since.
         tags: what the run that goes on is tagged with.
@@ -33,6 +34,7 @@ class Earlier:
 
     run_id: str
     takes_over: bool = False
+    takes_from: str | None = None
     is_over: bool = False
     tags: dict[str, str] = field(default_factory=dict)
 
@@ -178,7 +180,7 @@ def earlier_of(run: Any, *, mode: str, takes_over: bool = False) -> Earlier:
     if holder is not None and not takes_over:
         raise CifarTrackError(
             f"run {run.info.run_id} ({run.info.run_name}) is the same and belongs to {holder}: "
-            "wait for it, or begin another with --resume never"
+            f"{holder.way_on}; or begin another with --resume never"
         )
     tags = {tag.CONTINUES: run.info.run_id} if takes_over else {}
     before, now = run.data.tags.get(tag.MLFLOW_COMMIT), tracking.current_commit()
@@ -194,7 +196,8 @@ def earlier_of(run: Any, *, mode: str, takes_over: bool = False) -> Earlier:
         tell(words)
         known = [*run.data.tags.get(tag.EARLIER_COMMITS, "").split(), before or "none"]
         tags[tag.EARLIER_COMMITS] = " ".join(dict.fromkeys(known))
-    return Earlier(run_id=run.info.run_id, takes_over=takes_over, tags=tags)
+    takes_from = run.info.run_id if takes_over else run.data.tags.get(tag.CONTINUES)
+    return Earlier(run_id=run.info.run_id, takes_over=takes_over, takes_from=takes_from, tags=tags)
 
 
 def _short(commit: str | None) -> str:

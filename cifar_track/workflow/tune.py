@@ -71,8 +71,8 @@ def find_best_trial(
     recorded: Sequence[tuning.TrialRecord] = ()
     logged: Mapping[int, int] = {}
     if earlier is not None:
-        if earlier.takes_over:
-            take_over(earlier.run_id, run, planned=planned)
+        if earlier.takes_from is not None:
+            take_over(earlier.takes_from, run, planned=planned)
         recorded, logged = read_records(run.id, experiment)
     over = sum(record.result is not None for record in recorded)
     where = "" if cluster is None else f" at most, in the cluster at {cluster.cluster.address}"

@@ -57,6 +57,7 @@ class ClusterConnection:
     Attributes:
         cluster: what was asked for.
         capacity: how many trials the cluster takes at the moment.
+        notices: what was said of its nodes before a search listened.
     """
 
     def __init__(self, cluster: Cluster, *, folder: Path) -> None:
@@ -69,6 +70,7 @@ class ClusterConnection:
             _require_head(cluster.address)
         self.cluster = cluster
         self.capacity = 1
+        self.notices: list[str] = []
         self._log = folder / "log"
         context = multiprocessing.get_context("spawn")
         self._connection, its_end = context.Pipe()
@@ -149,7 +151,11 @@ def connected(cluster: Cluster | None) -> Iterator[ClusterConnection | None]:
     with tempfile.TemporaryDirectory(prefix="cifar_track-") as folder:
         connection = ClusterConnection(cluster, folder=Path(folder))
         try:
-            _, connection.capacity = connection.receive()
+            kind, said = connection.receive()
+            while kind == "notice":
+                connection.notices.append(said)
+                kind, said = connection.receive()
+            connection.capacity = said
             yield connection
         finally:
             connection.close()
@@ -179,6 +185,8 @@ class ClusterExecutor:
         self._names = itertools.count()
         self._attempts: dict[int, int] = {}  # of each trial that runs or waits, its newest
         self._began: dict[int, float] = {}
+        for words in connection.notices:
+            notice(words)
 
     @property
     def capacity(self) -> int:
