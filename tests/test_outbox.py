@@ -19,7 +19,7 @@ from conftest import TrackingServer, wait_for
 
 from cifar_track import cli, tracking, workflow
 from cifar_track.config import CifarTrackError
-from cifar_track.tracking import left_behind, outbox, runs, sender
+from cifar_track.tracking import left_behind, outbox, runs, sender, tag
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 EPOCHS = 4
@@ -180,6 +180,7 @@ def test_what_is_sent_twice_has_one_effect(store, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "rmtree", copy_before_removal)
     with start() as run:
         log_all(run, folder)
+    before = outbox.outboxes_folder()
     monkeypatch.undo()
     (kept,) = copies.iterdir()
     (kept / "progress.json").unlink()
@@ -188,8 +189,19 @@ def test_what_is_sent_twice_has_one_effect(store, tmp_path, monkeypatch):
     shutil.copytree(kept, outbox.outboxes_folder() / kept.name)
     monkeypatch.chdir(store.file.parent)
     journal = outbox.outboxes_folder() / kept.name / "journal.jsonl"
-    journal.write_text(journal.read_text().replace(str(copies), str(outbox.outboxes_folder())))
+    was = str(before / kept.name)
+    assert was in journal.read_text()
+    journal.write_text(journal.read_text().replace(was, str(journal.parent)))
+    uploads = []
+    upload = mlflow.MlflowClient.log_model_artifacts
+
+    def noting(client, *given, **named):
+        uploads.append(given)
+        return upload(client, *given, **named)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_model_artifacts", noting)
     [sent] = tracking.send_left_behind(patience=10)
+    assert len(uploads) == 1
     assert (sent.run_id, sent.left, sent.refused) == (run.id, 0, ())
     assert_whole(run.id)
 
@@ -238,6 +250,42 @@ def test_a_store_that_stays_away_leaves_one_line_with_the_way_on(
     store.bring_back()
     assert mlflow.MlflowClient().get_run(run_id).info.status == "RUNNING"
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    ("fate", "words"),
+    [
+        ("gone", "is not in this store any more"),
+        ("trash", "lies in the trash"),
+        ("another's", "another process has gone on with the run since"),
+    ],
+)
+def test_what_nobody_can_take_any_more_holds_up_nothing(store, impatient, capsys, fate, words):
+    with pytest.raises(tracking.NotSentError), start() as run:  # noqa: PT012
+        run.flush()
+        store.take_away()
+        run.log_parameters({"a": 1})
+    store.bring_back()
+    client = mlflow.MlflowClient()
+    if fate == "another's":
+        client.set_tag(run.id, tag.PID, "1")
+    else:
+        client.delete_run(run.id)
+        if fate == "gone":
+            client._tracking_client.store._hard_delete_run(run.id)
+    began = time.monotonic()
+    [left] = tracking.send_left_behind(patience=20)
+    assert time.monotonic() - began < 10
+    assert words in left.trouble
+    assert left.left
+    assert left.folder.is_dir()
+    assert tracking.kept_for(run.id).folder == left.folder
+    # Nor does anybody say that it was sent, or how the run ended.
+    capsys.readouterr()
+    workflow.mend_runs(dry_run=fate == "gone")
+    said = capsys.readouterr().out
+    assert "has been sent" not in said
+    assert "0 abandoned" in said
 
 
 def test_the_next_command_sends_what_is_left(store, tmp_path, impatient, monkeypatch):

@@ -164,6 +164,17 @@ def test_trials_carry_all_that_they_trained(searched):
     assert read(searched).data.params["training.seed"] == "0"
 
 
+def test_nothing_goes_on_with_a_run_that_has_something_to_be_sent(store, cut, monkeypatch):
+    cut()
+    with pytest.raises(KeyboardInterrupt):
+        workflow.run_experiment("adam_bn", {**TINY, "training.seed": 3})
+    monkeypatch.undo()
+    kept = tracking.LeftBehind(run_id=newest(), name="", folder=store, store="", left=2)
+    monkeypatch.setattr(tracking, "kept_for", lambda run_id: kept if run_id == newest() else None)
+    with pytest.raises(CifarTrackError, match=f"2 uploads of it are still kept in {store}"):
+        workflow.run_experiment("adam_bn", {**TINY, "training.seed": 3})
+
+
 def test_more_trials_take_over_those_that_are_there(searched, capsys, monkeypatch):
     copy_trial = tracking.copy_trial
 

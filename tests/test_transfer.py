@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from mlflow.entities import Metric
 
 from cifar_track import cli, tracking
+from cifar_track.tracking import tag
 from cifar_track.tracking.transfer import moves, run_copy
 
 MODEL = "cifar100-classifier"
@@ -221,3 +223,40 @@ def test_a_copy_that_is_not_the_same_is_told(laptop, other, monkeypatch, capsys)
     monkeypatch.setattr(run_copy, "_metric_points", lose_one)
     assert cli.run(["move-runs", laptop[0], other.tracking_uri]) == 2
     assert "differ from what was sent" in capsys.readouterr().err
+
+
+def test_a_history_of_champions_has_the_numbers_of_the_other_store(laptop, other):
+    uri, _ = laptop
+    here = mlflow.MlflowClient(uri, uri)
+    here.set_registered_model_tag(MODEL, tag.CHAMPIONS, "1 2")
+    here.set_registered_model_tag(MODEL, tag.PENDING_CHANGE, "{}")
+    other.create_registered_model(MODEL)
+    other.create_model_version(MODEL, "somewhere")  # so that its numbers are others
+    try:
+        moves.move_runs(uri, other.tracking_uri)
+    finally:
+        for name in (tag.CHAMPIONS, tag.PENDING_CHANGE):
+            here.delete_registered_model_tag(MODEL, name)
+    tags = other.get_registered_model(MODEL).tags
+    assert tags[tag.CHAMPIONS] == "2 3"
+    assert tag.PENDING_CHANGE not in tags
+
+
+def test_what_is_under_a_run_that_is_not_over_waits_for_it():
+    def run(run_id, status, parent=None):
+        tags = {tag.MLFLOW_PARENT: parent} if parent else {}
+        return SimpleNamespace(
+            info=SimpleNamespace(run_id=run_id, status=status), data=SimpleNamespace(tags=tags)
+        )
+
+    runs = [
+        run("grandchild", "FINISHED", "child"),
+        run("child", "FINISHED", "search"),
+        run("search", "RUNNING"),
+        run("alone", "FINISHED", "not here"),
+    ]
+    assert moves._under_way(runs) == {
+        "search": "is still RUNNING",
+        "child": "belongs to run search, which is still RUNNING",
+        "grandchild": "belongs to run search, which is still RUNNING",
+    }

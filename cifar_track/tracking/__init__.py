@@ -11,7 +11,7 @@ from cifar_track.tracking.choice import (
 )
 from cifar_track.tracking.claim import Claim, Holder, claim_run, holder_of, release_run
 from cifar_track.tracking.groups import find_group, finished_children
-from cifar_track.tracking.left_behind import LeftBehind, open_store, send_left_behind
+from cifar_track.tracking.left_behind import LeftBehind, kept_for, open_store, send_left_behind
 from cifar_track.tracking.process import COMMAND_VARIABLE, command_line, current_commit
 from cifar_track.tracking.queries import (
     FinishedRun,
@@ -107,6 +107,7 @@ __all__ = [
     "finished_children",
     "finished_run",
     "holder_of",
+    "kept_for",
     "kept_trials",
     "load_arrays",
     "load_result",

@@ -111,9 +111,6 @@ class Delivery:
         # times as long.
         run_id = self._run(operation)
         entry = {"path": operation["path"], "type": "table"}
-        if self._progress.refused and run_id == self._about["run_id"]:
-            refused = "; ".join(self._progress.refused)
-            self._tag(run_id, {tag.LOGGING_ERROR: refused[:TAG_LENGTH]})
         tags = self._client.get_run(run_id).data.tags
         listed = json.loads(tags.get(tag.MLFLOW_TABLES, "[]"))
         if entry not in listed:

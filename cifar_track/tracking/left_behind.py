@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cifar_track.addresses import place
 from cifar_track.config import CifarTrackError
-from cifar_track.tracking import store
+from cifar_track.tracking import store, tag
 from cifar_track.tracking.delivery import Delivery
 from cifar_track.tracking.outbox import Outbox, outboxes_left
 from cifar_track.tracking.reach import first_line
 from cifar_track.tracking.sender import Sender
 
 PATIENCE_SECONDS = 10.0
+# What tells the process that a run is of from any other.
+IDENTITY = (tag.HOST, tag.PID, tag.PROCESS_STARTED)
 
 _seen: set[str] = set()
+_unsent: list[LeftBehind] = []
 _log = logging.getLogger(__name__)
 
 
@@ -32,6 +36,7 @@ class LeftBehind:
         left: how many operations it still holds; 0 once it is gone.
         trouble: why the store took no more; None where it was not asked, or took all.
         refused: a line for each thing that the store will never take.
+        run_ids: the run and its children, as far as the store has given them ids.
     """
 
     run_id: str
@@ -41,6 +46,7 @@ class LeftBehind:
     left: int
     trouble: str | None = None
     refused: tuple[str, ...] = ()
+    run_ids: tuple[str, ...] = ()
 
 
 def open_store(*, send: bool = True) -> str:
@@ -49,6 +55,8 @@ def open_store(*, send: bool = True) -> str:
     if send and uri not in _seen:
         _seen.add(uri)
         for sent in send_left_behind(patience=PATIENCE_SECONDS):
+            if sent.left and sent.trouble is None:
+                _unsent.append(sent)
             if not sent.folder.exists():  # another store's stays, though nothing be left to send
                 _log.warning(
                     "run %s (%s): what was left of it has been sent", sent.run_id, sent.name
@@ -78,11 +86,19 @@ def send_left_behind(*, patience: float, dry_run: bool = False) -> list[LeftBehi
     return found
 
 
+def kept_for(run_id: str) -> LeftBehind | None:
+    """What a process that is gone has kept here of a run, and the store has not taken yet."""
+    # What is being sent by this process just now, nobody can look into.
+    kept = [*_unsent, *send_left_behind(patience=0, dry_run=True)]
+    return next((entry for entry in kept if run_id in entry.run_ids and entry.left), None)
+
+
 def _send(outbox: Outbox, *, patience: float, dry_run: bool) -> LeftBehind:
     about, progress = outbox.about, outbox.progress
     waiting = outbox.operations()[progress.sent :]
     trouble, left = None, len(waiting)
-    if dry_run or place(about["store"]) != place(store.open_store()):
+    is_others = place(about["store"]) != place(store.open_store())
+    if dry_run or is_others or (trouble := _hopeless(about)):
         outbox.close(remove=False)
     else:
         delivery = Delivery(store.client(), about=about, progress=progress)
@@ -98,4 +114,24 @@ def _send(outbox: Outbox, *, patience: float, dry_run: bool) -> LeftBehind:
         left=left,
         trouble=trouble,
         refused=tuple(progress.refused),
+        run_ids=(about["run_id"], *progress.runs.values()),
     )
+
+
+def _hopeless(about: Mapping[str, str]) -> str | None:
+    """Why a run can take nothing any more from the process that an outbox is of."""
+    try:
+        with store.short_patience():
+            run = store.client().get_run(about["run_id"])
+    except Exception as error:
+        if getattr(error, "error_code", "") != "RESOURCE_DOES_NOT_EXIST":
+            return None  # the store is away, and will be asked for a while
+        return "the run is not in this store any more; remove the folder if it is not missed"
+    if run.info.lifecycle_stage != "active":
+        return "the run lies in the trash; restore it, or remove the folder if it is not missed"
+    identity = {name: about[name] for name in IDENTITY if name in about}
+    if any(run.data.tags.get(name, value) != value for name, value in identity.items()):
+        return (
+            "another process has gone on with the run since; remove the folder if it is not missed"
+        )
+    return None

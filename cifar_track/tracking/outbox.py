@@ -118,6 +118,10 @@ class Outbox:
             lock.acquire(blocking=False)
         except (filelock.Timeout, OSError):
             return None
+        if not folders.is_file(folder / JOURNAL):  # sent by its process meanwhile
+            shutil.rmtree(folder, ignore_errors=True)
+            lock.release()
+            return None
         lines = _lines(folder)
         if lines and lines[0].keys() >= ABOUT:
             return cls(folder, lines[0], lock)

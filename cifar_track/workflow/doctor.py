@@ -18,8 +18,12 @@ def mend_runs(*, dry_run: bool = False, older_than: float | None = None) -> None
     """
     tracking.open_store(send=False)
     _relocate(dry_run=dry_run)
-    _send(dry_run=dry_run)
-    found = tracking.find_abandoned(silent_minutes=math.inf if older_than is None else older_than)
+    unsent = _send(dry_run=dry_run)
+    silent = math.inf if older_than is None else older_than
+    # What is still to be sent of a run says how it ended.
+    found = [
+        run for run in tracking.find_abandoned(silent_minutes=silent) if run.run_id not in unsent
+    ]
     mended = [] if dry_run else tracking.mend(found)
     for run in found:
         if run in mended:
@@ -41,18 +45,22 @@ def mend_runs(*, dry_run: bool = False, older_than: float | None = None) -> None
             tell(line)
 
 
-def _send(*, dry_run: bool) -> None:
-    """Send what processes that are gone had not sent."""
+def _send(*, dry_run: bool) -> set[str]:
+    """Send what processes that are gone had not sent; the runs of which some is left."""
+    unsent: set[str] = set()
     for left in tracking.send_left_behind(patience=tracking.patience(), dry_run=dry_run):
         run = f"run {left.run_id} ({left.name})"
-        if not left.left:
+        if left.left:
+            unsent.update(left.run_ids)
+        if not left.folder.exists():
             tell(f"{run}: what was left of it has been sent")
         elif left.trouble:
             tell(f"{run}: {left.left} uploads are still kept in {left.folder}: {left.trouble}")
-        else:
+        elif left.left:
             tell(f"{run}: {left.left} uploads for {left.store} are kept in {left.folder}")
         for line in left.refused:
             tell(f"{run}: refused: {line}")
+    return unsent
 
 
 def _relocate(*, dry_run: bool) -> None:

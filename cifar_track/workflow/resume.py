@@ -174,13 +174,21 @@ def earlier_of(run: Any, *, mode: str, takes_over: bool = False) -> Earlier:
     """An earlier run that is free, with what has to be said of its commit.
 
     Raises:
-        CifarTrackError: another process has it, or another commit began it and `mode` refuses that.
+        CifarTrackError: another process has it, what is left of it has not been sent, or another
+            commit began it and `mode` refuses that.
     """
     holder = tracking.holder_of(run)
     if holder is not None and not takes_over:
         raise CifarTrackError(
             f"run {run.info.run_id} ({run.info.run_name}) is the same and belongs to {holder}: "
             f"{holder.way_on}; or begin another with --resume never"
+        )
+    kept = tracking.kept_for(run.info.run_id)
+    if kept is not None and not takes_over:
+        raise CifarTrackError(
+            f"run {run.info.run_id} ({run.info.run_name}) is the same, and {kept.left} uploads of "
+            f"it are still kept in {kept.folder}; `doctor` sends them or says why not, then repeat "
+            "the command, or begin another with --resume never"
         )
     tags = {tag.CONTINUES: run.info.run_id} if takes_over else {}
     before, now = run.data.tags.get(tag.MLFLOW_COMMIT), tracking.current_commit()

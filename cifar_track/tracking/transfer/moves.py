@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import mlflow
 from mlflow.entities import Experiment, Run
@@ -50,6 +50,19 @@ def move_runs(
     return transfer
 
 
+def _under_way(runs: Sequence[Run]) -> dict[str, str]:
+    """The runs that are not over, and those under them, which are moved with them; each why."""
+    found = {run.info.run_id: "is still RUNNING" for run in runs if run.info.status == "RUNNING"}
+    parent_of = {run.info.run_id: run.data.tags.get(tag.MLFLOW_PARENT) for run in runs}
+    for run_id, parent in parent_of.items():
+        above = parent
+        while above in parent_of and above not in found:
+            above = parent_of[above]
+        if above in found:
+            found.setdefault(run_id, f"belongs to run {above}, which is still RUNNING")
+    return found
+
+
 def _client(uri: str) -> mlflow.MlflowClient:
     return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
 
@@ -79,12 +92,14 @@ def _prepare_experiment(
         if tag.MOVED_FROM in run.data.tags
     }
     todo = []
-    for run in entries(here.search_runs, [experiment.experiment_id], max_results=ENTRIES_A_PAGE):
+    runs = list(entries(here.search_runs, [experiment.experiment_id], max_results=ENTRIES_A_PAGE))
+    under_way = _under_way(runs)
+    for run in runs:
         transfer.found["run"] += 1
         old_id = run.info.run_id
         copy = copies.get(old_id)
-        if run.info.status == "RUNNING":
-            transfer.left.append(f"run {old_id} ({run.info.run_name}) is still RUNNING")
+        if old_id in under_way:
+            transfer.left.append(f"run {old_id} ({run.info.run_name}) {under_way[old_id]}")
             continue
         if copy is None:
             copy = there.create_run(

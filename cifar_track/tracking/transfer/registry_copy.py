@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import mlflow
 from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 
 from cifar_track.tracking import tag
 from cifar_track.tracking.transfer.record import Transfer, entries
+
+# What names versions by their numbers, runs or a process of the store that it was written in.
+OF_ITS_STORE = (tag.CHAMPIONS, tag.PENDING_CHANGE)
 
 
 def copy_registered_model(
@@ -18,8 +23,9 @@ def copy_registered_model(
 ) -> None:
     """Copy a registered model's versions in their order, and the aliases that are free there."""
     name = registered.name
+    tags = {key: value for key, value in registered.tags.items() if key not in OF_ITS_STORE}
     try:
-        there.create_registered_model(name, registered.tags, registered.description)
+        there.create_registered_model(name, tags, registered.description)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
@@ -53,6 +59,7 @@ def copy_registered_model(
             copies[origin] = made.version
             transfer.moved["version"] += 1
         numbers[str(version.version)] = str(copies[origin])
+    _copy_champions(there, registered, numbers)
     present = there.get_registered_model(name).aliases
     for alias, number in here.get_registered_model(name).aliases.items():
         transfer.found["alias"] += 1
@@ -60,5 +67,17 @@ def copy_registered_model(
         if alias not in present and copy is not None:
             there.set_registered_model_alias(name, alias, copy)
             transfer.moved["alias"] += 1
-        elif str(present.get(alias)) != copy:
+        elif copy is None:
+            transfer.left.append(f"{name}: {alias!r} points to a version that is not moved")
+        elif str(present[alias]) != copy:
             transfer.left.append(f"{name}: the other store's own {alias!r} stays where it is")
+
+
+def _copy_champions(
+    there: mlflow.MlflowClient, registered: RegisteredModel, numbers: Mapping[str, str]
+) -> None:
+    """Say which versions were the champion, by their numbers there; its own history stays."""
+    champions = registered.tags.get(tag.CHAMPIONS, "").split()
+    if champions and tag.CHAMPIONS not in there.get_registered_model(registered.name).tags:
+        moved = [numbers[number] for number in champions if number in numbers]
+        there.set_registered_model_tag(registered.name, tag.CHAMPIONS, " ".join(moved))
