@@ -110,7 +110,7 @@ def test_who_opened_a_run_has_it_while_it_runs(sqlite_store):
 @pytest.mark.parametrize("changed", ["", "soon"])
 def test_a_malformed_tag_of_who_opened_a_run_holds_nobody_up(sqlite_store, changed):
     with tracking.start_run(dataset_name="cifar100", name="mine", kind="study") as run:
-        run.set_tags({tag.PROCESS_STARTED: changed})
+        run.set_tags({tag.PROCESS_STARTED: changed, tag.SINCE_BOOT: changed})
         run.flush()
         tracking.claim_run(run.id)
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import mlflow
+import psutil
 import pytest
 
 from cifar_track import config, tracking
@@ -77,9 +78,24 @@ def test_a_run_whose_process_is_gone_is_ended_at_its_last_sign_of_life(client):
     assert tracking.mend([found]) == []
 
 
-def test_another_process_with_the_same_number_is_not_the_one(client):
-    run_id = open_run(client, **of_this_process(process_started="1000.00"))
+@pytest.mark.parametrize("since_boot", ["another boot 4711", None])
+def test_another_process_with_the_same_number_is_not_the_one(client, since_boot):
+    tags = of_this_process(process_started="1000.00")
+    if since_boot is None:  # as of a system that does not tell
+        del tags["process_since_boot"]
+    else:
+        tags["process_since_boot"] = since_boot
+    run_id = open_run(client, **tags)
     assert [found.run_id for found in tracking.find_abandoned()] == [run_id]
+
+
+def test_a_clock_that_is_set_makes_no_process_another(client, monkeypatch):
+    tags, mine = process.identity_tags(), of_this_process()
+    create_time = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: create_time(self) + 60)
+    assert process.is_alive(tags)
+    open_run(client, **mine)
+    assert tracking.find_abandoned() == []
 
 
 def test_a_run_of_another_host_is_told_and_never_touched(client):

@@ -252,6 +252,21 @@ def test_a_store_that_stays_away_leaves_one_line_with_the_way_on(
     monkeypatch.undo()
 
 
+def test_a_model_on_its_way_is_waited_for_longer(store, tmp_path, impatient, monkeypatch):
+    folder = write_model(tmp_path / "model")
+    upload = mlflow.MlflowClient.log_model_artifacts
+
+    def slowly(client, *given, **named):
+        time.sleep(1.5)  # five times the patience
+        return upload(client, *given, **named)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_model_artifacts", slowly)
+    with start() as run:
+        run.log_model(folder, metrics_step=1)
+    assert mlflow.MlflowClient().get_run(run.id).info.status == "FINISHED"
+    assert tracking.send_left_behind(patience=1) == []
+
+
 @pytest.mark.parametrize(
     ("fate", "words"),
     [

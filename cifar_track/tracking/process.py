@@ -26,17 +26,18 @@ LONGEST_TAG = 5000  # characters; MLflow takes 8,000
 # The command that a person gave, for the processes that it starts.
 COMMAND_VARIABLE = "CIFAR_TRACK_COMMAND"
 
-# The kernel counts a process's start in ticks of 10 ms since boot, and the boot's own moment
-# moves a little when the clock is set.
+# Where there is nothing better: the boot's own moment moves when the clock is set.
 _START_TOLERANCE_SECONDS = 2.0
 
 
 def identity_tags() -> dict[str, str]:
     """Tags by which a later process finds out whether this one still lives."""
+    since_boot = _since_boot(os.getpid())
     return {
         tag.HOST: socket.gethostname(),
         tag.PID: str(os.getpid()),
         tag.PROCESS_STARTED: f"{psutil.Process().create_time():.2f}",
+        **({} if since_boot is None else {tag.SINCE_BOOT: since_boot}),
     }
 
 
@@ -73,6 +74,8 @@ def is_alive(tags: Mapping[str, str]) -> bool:
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
         # The same number with another start is another process.
+        if tag.SINCE_BOOT in tags:
+            return tags[tag.SINCE_BOOT] == _since_boot(process.pid)
         apart = abs(process.create_time() - float(tags[tag.PROCESS_STARTED]))
     except (KeyError, ValueError, OverflowError, psutil.NoSuchProcess):
         return False
@@ -114,6 +117,17 @@ def user_name() -> str:
         return getpass.getuser()
     except (ImportError, KeyError, OSError):  # a container's user need not have a name
         return "unknown"
+
+
+def _since_boot(pid: int) -> str | None:
+    """Which boot a process was started in, and when, as Linux counts it; no clock changes it."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        # Its name, in brackets, may hold blanks and brackets.
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return f"{boot} {int(fields[19])}"
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _usable_cores() -> int:

@@ -18,7 +18,7 @@ from cifar_track.tracking.delivery import TRACEBACK
 from cifar_track.tracking.operations import as_text, ending, now, points
 from cifar_track.tracking.process import identity_tags
 from cifar_track.tracking.reach import first_line
-from cifar_track.tracking.sender import Sender, patience
+from cifar_track.tracking.sender import PATIENCE, Sender, patience
 
 # Who sends SIGTERM follows with SIGKILL, commonly after 10 s; who presses Ctrl-C waits and sees.
 PATIENCE_WHEN_TERMINATED = 4.0
@@ -233,7 +233,7 @@ class Run(RunArtifacts):
         self._add(ending(status, run=self._handle))
 
     def _not_sent(self) -> CifarTrackError:
-        reason = self._sender.trouble or "it was not waited for"
+        reason = self._sender.trouble or f"a larger {PATIENCE} waits longer"
         return NotSentError(
             f"run {self._handle} ({self.name}) is not whole in the tracking store yet ({reason}); "
             f"what it lacks is kept in {self._sender.outbox.folder}; "

@@ -31,6 +31,8 @@ LAST_ANSWER_SECONDS = 1.0
 # How long the end of a run waits for a store that takes nothing.
 PATIENCE = "CIFAR_TRACK_PATIENCE"
 PATIENCE_SECONDS = 120.0
+# A model that is on its way to a store that takes it is waited for so many times as long.
+UPLOAD_PATIENCE = 10
 # Operations whose metrics go together.
 MOST_AT_ONCE = 200
 
@@ -59,6 +61,7 @@ class Sender:
         self._changed = threading.Condition()
         self._hurried = False
         self._closing = False
+        self._uploading = False
         self._last_success = time.monotonic()
         self._thread = threading.Thread(target=self._work, name="sender", daemon=True)
         self._thread.start()
@@ -89,8 +92,11 @@ class Sender:
             self._hurried = True
             self._changed.notify_all()
             while self._waiting:
-                silent_since = max(began, self._last_success)
-                if time.monotonic() - silent_since > patience or interrupts.is_pending():
+                silent = time.monotonic() - max(began, self._last_success)
+                uploading = self._uploading and self.trouble is None
+                if silent > patience * (UPLOAD_PATIENCE if uploading else 1):
+                    break
+                if interrupts.is_pending():
                     break
                 self._changed.wait(timeout=0.1)
             self._hurried = False
@@ -164,6 +170,7 @@ class Sender:
 
     def _send(self, batch: list[Operation]) -> Exception | None:
         """Send operations and note that; returns the error of a store that is away."""
+        self._uploading = "folder" in batch[0]
         try:
             if batch[0]["do"] == "metrics":
                 self._delivery.deliver_metrics(batch)

@@ -31,6 +31,7 @@ LOCK = "cifar_track.lock"
 HOST = "cifar_track.host"
 PID = "cifar_track.pid"
 PROCESS_STARTED = "cifar_track.process_started"
+SINCE_BOOT = "cifar_track.process_since_boot"
 # The number of the last claim that was let go; see `cifar_track.tracking.claim`.
 RELEASED = "cifar_track.released"
 

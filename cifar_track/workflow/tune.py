@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cifar_track import plots, tracking, tuning
-from cifar_track.config import EPOCH_METRICS, Experiment, describe_space, flatten
+from cifar_track.config import EPOCH_METRICS, CifarTrackError, Experiment, describe_space, flatten
 from cifar_track.data import Dataset
 from cifar_track.tracking import tag
 from cifar_track.workflow.outcome import log_classifier
@@ -107,7 +107,11 @@ def best_trial_as_fit(
     assert best.weights is not None
     model = training.build_model(experiment, classes=len(data.classes.fine))
     model.load_weights(best.weights)
-    run.flush()
+    if not run.flush():
+        raise CifarTrackError(
+            "the store takes nothing, and the course of the best trial is read back from it; once "
+            "it answers, the same command goes on"
+        )
     child = tracking.find_child(run.id, best.result.number)
     assert child is not None
     columns = {name: tracking.epochs_of(child.info.run_id, name) for name in EPOCH_METRICS}
