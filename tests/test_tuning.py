@@ -38,11 +38,10 @@ from cifar_track.config import (
     Value,
     load_experiment,
 )
-from cifar_track.tuning import resources, scheduler, space, state, stopping
+from cifar_track.tuning import resources, space, state, stopping
 from cifar_track.tuning.executors import EpochListener, Job
 from cifar_track.tuning.executors import trial as worker
 from cifar_track.tuning.jobs import Kept
-from cifar_track.tuning.oracle import build_oracle, quiet
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -280,6 +279,9 @@ def test_values_that_make_sense_together_are_a_space() -> None:
 @pytest.mark.parametrize("tuner", ["random", "grid", "bayesian"])
 def test_a_small_space_is_searched_whole_and_no_more(tuner: str) -> None:
     """As many trials as are planned, each combination once where the tuner knows what it tried."""
+    # Here, for a trial's process imports this file, and is not to have Keras Tuner for it.
+    from cifar_track.tuning.oracle import build_oracle, quiet
+
     experiment = searching(trials=99, tuner=tuner)
     planned = tuning.planned_trials(experiment)
     assert planned == 4 * 2 * 6
@@ -900,6 +902,8 @@ def test_poor_trials_end_early_and_are_no_failures(tmp_path: Path) -> None:
 def test_a_trial_took_what_its_checkpoint_had_taken_and_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from cifar_track.tuning import scheduler
+
     monkeypatch.setattr(scheduler, "kept_course", lambda _: Kept(1, 1000.0, 500.0))
     record = Record()
     result = run_search(tmp_path, experiment=searching(trials=1), train=report, listener=record)
