@@ -242,6 +242,8 @@ class TestRefusals:
             ("text", "a str in place of images"),
             (7, "a int in place of images"),
             (None, "nothing in place of images"),
+            (np.array(7), "an array of int64 of the shape ()"),
+            (pd.Series(["a"] * 1001), "1001 images"),
             ({"image": 1}, "a dict in place of images"),
             (pd.DataFrame({"a": [1], "b": [2]}), "a table with the columns a, b"),
             ((IMAGES / 255).astype(np.float32), "is of float32"),

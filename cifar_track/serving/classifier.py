@@ -122,10 +122,9 @@ class PictureClassifier(PythonModel):
             _require_array(given, place="the array", dimensions=4)
             if given.shape[1:3] == (side, side):
                 return np.ascontiguousarray(given, dtype=np.uint8)
-        if isinstance(given, pd.DataFrame | np.ndarray | list | tuple):
+        if isinstance(given, pd.DataFrame | pd.Series | list | tuple) or np.ndim(given):
             self._require_number(len(given))  # before each is made an object of its own
         entries = _entries(given)
-        self._require_number(len(entries))
         images = np.empty((len(entries), side, side, 3), np.uint8)
         pixels_left = self.max_pixels
         for number, entry in enumerate(entries):

@@ -50,7 +50,7 @@ MEMBERS = "cifar_track.members"
 REPEATS = "cifar_track.repeats"
 REPEATED = "cifar_track.repeated"
 COMPARED_RUNS = "cifar_track.compared_runs"
-# Of an ablation, what it depends on, by which a later command goes on with it.
+# Of several runs together, what they depend on, by which a later command goes on with them.
 GROUP_KEY = "cifar_track.group_key"
 # What of its page a run of an ablation does without.
 WITHOUT = "cifar_track.without"

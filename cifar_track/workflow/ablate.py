@@ -18,9 +18,9 @@ from cifar_track.config import (
 )
 from cifar_track.data import load_dataset
 from cifar_track.tracking import FinishedRun, tag
-from cifar_track.workflow.groups import find_group
+from cifar_track.workflow.groups import check_networks, find_group
 from cifar_track.workflow.terminal import tell
-from cifar_track.workflow.train import check_networks, run_experiment
+from cifar_track.workflow.train import run_experiment
 
 
 def ablate_page(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cifar_track import tracking
 from cifar_track.config import Experiment, flatten, typed
+from cifar_track.data import Dataset
 from cifar_track.tracking import FinishedRun, tag
 from cifar_track.workflow.resume import Earlier, earlier_of
-from cifar_track.workflow.terminal import tell
+from cifar_track.workflow.terminal import load_tensorflow, tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,19 @@ class Group:
             ):
                 return run
         return None
+
+
+def check_networks(experiments: Iterable[Experiment], data: Dataset) -> None:
+    """Find what is wrong with the networks of several runs before any of them begins.
+
+    Raises:
+        CifarTrackError: a setting of an architecture is wrong, or its weights can't be had.
+    """
+    load_tensorflow()
+    from cifar_track import training
+
+    for experiment in experiments:
+        training.check_model(experiment, classes=len(data.classes.fine))
 
 
 def find_group(

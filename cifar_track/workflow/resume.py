@@ -183,8 +183,8 @@ def earlier_of(run: Any, *, mode: str, takes_over: bool = False) -> Earlier:
             f"run {run.info.run_id} ({run.info.run_name}) is the same and belongs to {holder}: "
             f"{holder.way_on}; or begin another with --resume never"
         )
-    kept = tracking.kept_for(run.info.run_id)
-    if kept is not None and not takes_over:
+    kept = None if takes_over else tracking.kept_for(run.info.run_id)
+    if kept is not None:
         raise CifarTrackError(
             f"run {run.info.run_id} ({run.info.run_name}) is the same, and {kept.left} uploads of "
             f"it are still kept in {kept.folder}; `doctor` sends them or says why not, then repeat "

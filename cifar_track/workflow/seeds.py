@@ -11,10 +11,10 @@ import numpy as np
 from cifar_track import tracking, tuning
 from cifar_track.config import CifarTrackError, Value, flatten, load_experiment, override
 from cifar_track.data import load_dataset
-from cifar_track.workflow.groups import find_group
+from cifar_track.workflow.groups import check_networks, find_group
 from cifar_track.workflow.side_by_side import require_all, run_side_by_side
 from cifar_track.workflow.terminal import tell
-from cifar_track.workflow.train import check_networks, run_experiment
+from cifar_track.workflow.train import run_experiment
 
 
 def run_seeds(

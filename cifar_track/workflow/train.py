@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,19 +148,6 @@ def run_experiment(
     if budget == "full" and parent_run_id is None:
         tell(f"all runs: {tracking.experiment_url(run.experiment_id)}")
     return run.id
-
-
-def check_networks(experiments: Iterable[Experiment], data: Dataset) -> None:
-    """Find what is wrong with the networks of several runs before any of them begins.
-
-    Raises:
-        CifarTrackError: a setting of an architecture is wrong, or its weights can't be had.
-    """
-    load_tensorflow()
-    from cifar_track import training
-
-    for experiment in experiments:
-        training.check_model(experiment, classes=len(data.classes.fine))
 
 
 def _run_inside(
