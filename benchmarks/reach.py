@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks import recorded
-from cifar_track.config import experiment_names, flatten, load_experiment, typed
+from cifar_track.config import experiment_names, load_experiment, other_settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +34,7 @@ STUDY = {
 # five, 0.7754, and with cutout 0.7804.
 RESNET18 = 0.756, 0.780
 # Settings of a run that make it no other than its page's.
-MAY_DIFFER = ("name", "training.seed", "training.precision", "training.deterministic")
+MAY_DIFFER = {"training.seed", "training.precision", "training.deterministic"}
 TICKS = 0.03, 0.1, 0.3, 1, 3, 10, 30
 
 
@@ -113,11 +113,7 @@ def _is_as_its_page(run: FinishedRun) -> bool:
         return True
     page = load_experiment(run.iteration)
     searched = page.search.space if page.search is not None else {}
-    return all(
-        typed(run.parameters[name], type(value), name=name) == value
-        for name, value in flatten(page).items()
-        if name in run.parameters and name not in searched and name not in MAY_DIFFER
-    )
+    return not other_settings(page, run.parameters) - MAY_DIFFER - searched.keys()
 
 
 def draw(points: dict[str, list[Point]], output: Path) -> None:

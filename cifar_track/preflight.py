@@ -26,6 +26,7 @@ REMEMBERED = 200
 # A shorter text is no beginning of an id.
 LEAST_OF_AN_ID = 4
 
+_NOTHING_BESIDE = re.compile(r"^[\s,]+|[\s,]+$")
 # Of an experiment that was deleted, MLflow's side tells how it comes back.
 _MAY_BE_MEANT = """
     SELECT 1 FROM runs WHERE name = ?1
@@ -35,7 +36,6 @@ _MAY_BE_MEANT = """
         AND name IN (SELECT value FROM json_each(?2))
     LIMIT 1
 """
-_NOTHING_BESIDE = re.compile(r"^[\s,]+|[\s,]+$")
 _NEWEST = """
     SELECT run_uuid, coalesce(runs.name, ''), start_time
     FROM runs JOIN experiments USING (experiment_id)

@@ -139,6 +139,20 @@ def settings_to_repeat(experiment: Experiment, logged: Mapping[str, str]) -> dic
     }
 
 
+def other_settings(experiment: Experiment, logged: Mapping[str, str]) -> set[str]:
+    """The settings of which a run logged another value than the experiment has.
+
+    Args:
+        experiment: the settings that are expected.
+        logged: the run's parameters; what is absent is no other value.
+    """
+    return {
+        name
+        for name, value in flatten(experiment).items()
+        if name in logged and typed(logged[name], type(value), name=name) != value
+    }
+
+
 def flatten(experiment: Experiment) -> dict[str, Value]:
     """Every setting by its dotted name, in the order of the page."""
     return dict(_leaves(experiment))

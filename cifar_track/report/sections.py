@@ -75,23 +75,19 @@ def _repeats(analysis: Analysis) -> str:
 
 def _study(analysis: Analysis, **_: Any) -> Context | None:
     results = analysis.results
-    firsts = [group.labels[0] for group in analysis.groups]
-    shown = [label for label in firsts if results[label].per_class][:MOST_STUDY_CHARTS]
+    with_classes = {label for label, result in results.items() if result.per_class}
+    firsts = [group.labels[0] for group in analysis.groups if group.labels[0] in with_classes]
+    if not firsts:
+        return None
     charts = [
         charts_of_runs.study_chart(f"study-{n}", label, results[label])
-        for n, label in enumerate(shown)
+        for n, label in enumerate(firsts[:MOST_STUDY_CHARTS])
     ]
-    with_classes = [label for label, result in results.items() if result.per_class]
-    of_a_seed = len(with_classes) - len([label for label in firsts if label in with_classes])
-    return (
-        {
-            "charts": charts,
-            "other_seeds": of_a_seed,
-            "left_out": len(with_classes) - of_a_seed - len(shown),
-        }
-        if charts
-        else None
-    )
+    return {
+        "charts": charts,
+        "other_seeds": len(with_classes) - len(firsts),
+        "left_out": len(firsts) - len(charts),
+    }
 
 
 def _runs(analysis: Analysis, **_: Any) -> Context:

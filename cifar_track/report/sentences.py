@@ -30,9 +30,8 @@ def headline(comparison: Comparison) -> str:
     against = {
         pair.second if pair.first == leader else pair.first: pair
         for pair in comparison.pairs
-        if leader in (pair.first, pair.second)
+        if leader in (pair.first, pair.second) and not {pair.first, pair.second} <= set(leaders)
     }
-    against = {label: pair for label, pair in against.items() if label not in leaders}
     if not against:
         return f"{lead}."
     alike = [label for label, pair in against.items() if pair.differs is False]

@@ -57,10 +57,10 @@ def newest_alike(dataset_name: str, *, most: int) -> Choice:
     """Of each iteration the newest finished run that was taught and judged as the newest of all.
 
     Alike are runs on the same training and the same test images. What an ablation made of a page
-    does not stand for it. Runs at a quick budget stand back
-    where there is one at a full budget, and runs that start in the future, as of a host whose clock
-    is ahead, where there is another. The store filters and sorts: what is not chosen is not read,
-    beyond the newest few, so that what was left out can be said.
+    does not stand for it. Runs at a quick budget stand back where there is one at a full budget,
+    and runs that start in the future, as of a host whose clock is ahead, where there is another.
+    The store filters and sorts: what is not chosen is not read, beyond the newest few, so that what
+    was left out can be said.
 
     Args:
         dataset_name: whose runs.

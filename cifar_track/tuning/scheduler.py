@@ -15,6 +15,7 @@ from cifar_track.tuning.executors import (
     EndReport,
     EpochReport,
     Executor,
+    Job,
     KilledReport,
     PlaceReport,
     Report,
@@ -108,14 +109,12 @@ class Scheduler:
         if not file.is_file():
             record = self._records[number]
             assert record.result is not None
-            self._executor.submit(self._jobs.job(number, record.proposal, record.result.values))
             self._listener.notice(f"trial {number}: its weights are not here; training it again")
-            report = self._heard_end(number)
-            kills = 0
-            while isinstance(report, KilledReport) and kills < self._settings.retries:
-                kills += 1
-                self._executor.submit(self._jobs.job(number, record.proposal, record.result.values))
-                report = self._heard_end(number)
+            job = self._jobs.job(number, record.proposal, record.result.values)
+            for _ in range(self._settings.retries + 1):
+                report = self._run_alone(job)
+                if isinstance(report, EndReport):
+                    break
             if not file.is_file():
                 error = report.error if isinstance(report, EndReport) else report.reason
                 raise CifarTrackError(
@@ -124,13 +123,14 @@ class Scheduler:
                 )
         return file
 
-    def _heard_end(self, number: int) -> EndReport | KilledReport:
-        """The end of the one job that is under way."""
+    def _run_alone(self, job: Job) -> EndReport | KilledReport:
+        """Run a job while no other is under way; returns its end."""
+        self._executor.submit(job)
         report: Any = None
         while not isinstance(report, EndReport | KilledReport):
             for _, report in self._executor.hear():  # noqa: B007 - the last one counts
                 pass
-        self._executor.cancel(number)
+        self._executor.cancel(job.number)
         return report
 
     def results(self) -> tuple[TrialResult, ...]:

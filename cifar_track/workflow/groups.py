@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cifar_track import tracking
-from cifar_track.config import Experiment, flatten, typed
+from cifar_track.config import Experiment, flatten, other_settings
 from cifar_track.data import Dataset
 from cifar_track.tracking import FinishedRun, tag
 from cifar_track.workflow.resume import Earlier, earlier_of
@@ -37,16 +37,13 @@ class Group:
 
     def finished(self, experiment: Experiment) -> FinishedRun | None:
         """The run of exactly these settings, whatever `auto` has come to."""
-        wanted = flatten(experiment)
-        del wanted["name"]
-        if wanted["training.precision"] == "auto":
-            del wanted["training.precision"]
+        ignored = {"name"}
+        if experiment.training.precision == "auto":
+            ignored.add("training.precision")
+        wanted = flatten(experiment).keys() - ignored
         for run in self.done:
-            logged = run.parameters
-            if all(
-                key in logged and typed(logged[key], type(value), name=key) == value
-                for key, value in wanted.items()
-            ):
+            others = other_settings(experiment, run.parameters) - ignored
+            if wanted <= run.parameters.keys() and not others:
                 return run
         return None
 

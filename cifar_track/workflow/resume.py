@@ -25,7 +25,6 @@ class Earlier:
 
     Attributes:
         run_id: MLflow's run id.
-        takes_over: whether a new run takes over its trials, because its own best is settled.
         takes_from: the run whose trials are taken over, or were being taken over at a kill.
         is_over: whether nothing is left to do: its process was killed when all was kept, and what
             it had not sent has been sent since.
@@ -33,10 +32,14 @@ class Earlier:
     """
 
     run_id: str
-    takes_over: bool = False
     takes_from: str | None = None
     is_over: bool = False
     tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def takes_over(self) -> bool:
+        """Whether a new run takes over its trials, because its own best is settled."""
+        return self.takes_from == self.run_id
 
 
 def search_tags(experiment: Experiment, data: Dataset) -> dict[str, str]:
@@ -205,7 +208,7 @@ def earlier_of(run: Any, *, mode: str, takes_over: bool = False) -> Earlier:
         known = [*run.data.tags.get(tag.EARLIER_COMMITS, "").split(), before or "none"]
         tags[tag.EARLIER_COMMITS] = " ".join(dict.fromkeys(known))
     takes_from = run.info.run_id if takes_over else run.data.tags.get(tag.CONTINUES)
-    return Earlier(run_id=run.info.run_id, takes_over=takes_over, takes_from=takes_from, tags=tags)
+    return Earlier(run_id=run.info.run_id, takes_from=takes_from, tags=tags)
 
 
 def _short(commit: str | None) -> str:
