@@ -13,13 +13,14 @@ import pytest
 import tensorflow as tf
 from keras.src.legacy.saving import legacy_h5_format
 
-from cifar_track import models, serving
+from cifar_track import models, serving, training
 from cifar_track.config import (
     CifarTrackError,
     Model,
     Optimizer,
     architecture_names,
     architecture_settings,
+    experiment_names,
     load_experiment,
     override,
 )
@@ -406,6 +407,23 @@ def test_resnet50_enlarges_inside_the_model():
     network = build("resnet50", weights="none", preprocessing="study", image_size=64)
     assert network.input_shape == (None, 32, 32, 3)
     assert network.get_layer("enlarge").output.shape == (None, 64, 64, 3)
+
+
+def test_resnet50_served_sees_the_pixels_that_it_was_trained_on():
+    network = build("resnet50", weights="none", preprocessing="study", image_size=48)
+    seen = [
+        np.asarray(keras.Model(whole.input, whole.get_layer("scale").output)(images))
+        for whole, images in (
+            (network, random_images().astype("f4")),
+            (models.for_serving(network), random_images()),
+        )
+    ]
+    np.testing.assert_allclose(seen[1], seen[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted({*experiment_names()} - {"resnet50", "resnet50_finetuned"}))
+def test_a_page_can_be_checked_where_no_operation_is_run(name):
+    training.check_model(load_experiment(name), classes=100)
 
 
 @pytest.mark.parametrize(

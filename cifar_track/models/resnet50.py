@@ -71,6 +71,8 @@ def build(
     loaded = None if weights == "none" else _load_weights(weights)
 
     x = keras.Input(IMAGE_SHAPE, name="images")
+    # Served, it gets whole numbers, and `Resizing` of those rounds.
+    x = keras.ops.cast(x, "float32")
     if image_size != IMAGE_SHAPE[0]:
         x = layers.Resizing(image_size, image_size, dtype="float32", name="enlarge")(x)
     if preprocessing == "study":

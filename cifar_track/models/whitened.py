@@ -80,7 +80,9 @@ def build(
             f"model.activation={activation} is unknown{nearest(activation, ACTIVATIONS)}"
         )
     if not 0 < head_scale <= 100:
-        raise CifarTrackError(f"model.head_scale={head_scale} is out of range; expected 0 to 100")
+        raise CifarTrackError(
+            f"model.head_scale={head_scale} is out of range; expected above 0 and at most 100"
+        )
 
     inputs = keras.Input((None, None, 3), name="images")
     x = layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="scale")(inputs)
@@ -110,7 +112,7 @@ def build(
     network = keras.Model(inputs, outputs, name="whitened")
     for layer in network.layers:
         if isinstance(layer, layers.Conv2D) and layer.trainable:
-            layer.kernel.assign(layer.kernel_constraint(_passing_on(np.array(layer.kernel))))
+            layer.kernel.assign(layer.kernel_constraint(_passing_on(layer.kernel)))
     return network
 
 
@@ -149,10 +151,10 @@ def _normalization(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
     return BatchNormalization(momentum=0.6, epsilon=1e-5, scale=False, name=name)(x)
 
 
-def _passing_on(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
+def _passing_on(kernel: keras.Variable) -> keras.KerasTensor:
     """Filters of which the first pass on their input channel, those that are left as they were."""
     channels = min(kernel.shape[2:])
-    kernel[..., :channels] = 0
+    first = np.zeros((*kernel.shape[:-1], channels), np.float32)
     middle = kernel.shape[0] // 2
-    kernel[middle, middle, range(channels), range(channels)] = 1
-    return kernel
+    first[middle, middle, range(channels), range(channels)] = 1
+    return keras.ops.concatenate([first, kernel[..., channels:]], axis=-1)
