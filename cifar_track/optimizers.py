@@ -44,7 +44,9 @@ def build_optimizer(
             momentum=settings.momentum,
             nesterov=settings.nesterov,
             adam_lr_ratio=settings.adam_factor,
-            adam_weight_decay=settings.weight_decay or None,
+            # Keras takes Muon's learning rate for this too, and the step that it goes with has
+            # `adam_factor` of that.
+            adam_weight_decay=settings.weight_decay * settings.adam_factor or None,
             exclude_layers=[f"(^|/){OUTPUT_LAYER}/"],
             rms_rate=None,
             ns_steps=ORTHOGONALIZING_STEPS,
@@ -96,8 +98,8 @@ class Muon(keras.optimizers.Muon):
     Keras leaves everything but matrices to Adam, so all filters of a network of convolutions. Here
     filters (height, width, in, out) are the matrix (height · width · in, out), as in Jordan
     (2024), https://kellerjordan.github.io/posts/muon. The products are computed in bfloat16, where
-    an error of a hundredth does not matter; a step is of spectral norm `learning_rate` unless
-    `rms_rate` is given.
+    an error of a hundredth does not matter; a step is of spectral norm `learning_rate`, and
+    `rms_rate` is not for filters.
     """
 
     def _should_use_adamw(self, variable: keras.Variable) -> bool:
@@ -105,14 +107,12 @@ class Muon(keras.optimizers.Muon):
             return bool(super()._should_use_adamw(variable))
         return False
 
-    def lr_adjust(self, x: tf.Tensor) -> tf.Tensor:
-        """Scale an update as Keras's does, filters by the sides of their matrix."""
-        if len(x.shape) != 4:
-            return super().lr_adjust(x)
-        return tf.reshape(super().lr_adjust(tf.reshape(x, (-1, x.shape[-1]))), x.shape)
-
     def zeropower_via_newtonschulz5(self, x: tf.Tensor, steps: int) -> tf.Tensor:
-        """The orthogonal matrix nearest to a gradient's, within a factor of about 0.7 to 1.2."""
+        """The orthogonal matrix nearest to a gradient's, about.
+
+        After three steps its singular values are 0.7 to 1.2 where the gradient's are at least a
+        fiftieth of its norm; smaller ones are left smaller.
+        """
         matrix = tf.reshape(x, (-1, x.shape[-1]))
         norm = tf.norm(matrix) + 1e-7  # before bfloat16 could lose what is small
         orthogonal = super().zeropower_via_newtonschulz5(tf.cast(matrix / norm, tf.bfloat16), steps)

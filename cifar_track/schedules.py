@@ -27,7 +27,7 @@ def build_schedule(
     Returns:
         The number itself where it does not change, else a schedule of Keras's, or one like them.
     """
-    rising = round(settings.warm_up * steps)
+    rising = min(round(settings.warm_up * steps), steps - 1)  # one is left at the highest
     falling = max(1, steps - rising)
     if settings.shape == "one_cycle":
         return OneCycle(learning_rate, rising=rising, steps=steps, final=settings.final)
@@ -91,7 +91,8 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     """By half a cosine from a twenty-fifth of a learning rate up to it, by another one down.
 
-    Smith and Topin (2017), in the form that PyTorch's `OneCycleLR` has made common.
+    Smith and Topin (2017), with the curves and the beginning of PyTorch's `OneCycleLR`. Other than
+    that one it ends at `final`, a step after the last; its momentum stays as it is.
     """
 
     def __init__(self, learning_rate: float, *, rising: int, steps: int, final: float) -> None:

@@ -185,11 +185,15 @@ def test_what_differs_here_is_said(runs, capsys):
     client = mlflow.MlflowClient()
     kept = mlflow.get_run(runs[0]).data.tags["cifar_track.processor"]
     client.set_tag(runs[0], "cifar_track.processor", "an abacus")
+    client.set_tag(runs[0], "cifar_track.weights_digest", "0123")
     try:
         workflow.repeat_run(runs[0])
     finally:
         client.set_tag(runs[0], "cifar_track.processor", kept)
-    assert f"processor: an abacus, here {kept}" in capsys.readouterr().out
+        client.delete_tag(runs[0], "cifar_track.weights_digest")
+    told = capsys.readouterr().out
+    assert f"processor: an abacus, here {kept}" in told
+    assert "digest of the weights file: 0123, here not logged" in told
 
 
 @pytest.mark.parametrize("forms", [("keras", "saved_model"), ("litert",)])

@@ -154,6 +154,14 @@ def test_muon_leaves_the_rest_to_adam_at_its_own_rate():
         np.testing.assert_allclose(changes[path][1], -0.1 * 0.25, rtol=1e-4, err_msg=path)
 
 
+def test_what_muon_leaves_to_adam_decays_by_the_rate_of_its_own_steps():
+    settings = Optimizer(name="muon", learning_rate=0.1, weight_decay=0.5, adam_factor=0.25)
+    decayed = moved(settings, lambda weight: np.zeros(weight.shape))
+    for path, factor in (("conv/kernel", 1), ("dense/kernel", 1), ("classes/kernel", 0.25)):
+        first, change = decayed[path]
+        np.testing.assert_allclose(change, -0.1 * factor * 0.5 * first, atol=1e-6, err_msg=path)
+
+
 @pytest.mark.parametrize("kind", [optimizers.Adam, optimizers.Muon])
 def test_ours_are_built_again_from_their_configuration(kind):
     optimizer = kind(0.02, weight_decay=0.1)
@@ -168,8 +176,10 @@ def test_ours_are_built_again_from_their_configuration(kind):
         ({"name": "muom"}, "did you mean 'muon'"),
         ({"weight_decay": -0.1}, "weight_decay=-0.1"),
         ({"clip_norm": float("nan")}, "clip_norm=nan"),
-        ({"adam_factor": 0.0}, "adam_factor=0.0"),
-        ({"nesterov": True}, "expected optimizer.momentum above 0"),
+        ({"name": "muon", "adam_factor": 0.0}, "adam_factor=0.0"),
+        ({"name": "sgd", "adam_factor": 0.1}, "expected 1, or optimizer.name=muon"),
+        ({"nesterov": True, "momentum": 0.9}, "adam is what moves the weights"),
+        ({"name": "sgd", "nesterov": True}, "expected optimizer.momentum above 0"),
     ],
 )
 def test_wrong_settings_are_told(setting, words):

@@ -288,14 +288,31 @@ def test_a_search_that_somebody_works_on_is_refused(store, searched, monkeypatch
 
 
 @pytest.mark.parametrize("refit", ["continue", "none"])
-def test_the_best_trials_weights_are_gone_on_with(refit, searched):
-    run_id = workflow.run_experiment("tune", {**SEARCH, "search.refit": refit}, workers=1)
+def test_the_best_trials_weights_are_gone_on_with(refit, searched, monkeypatch):
+    from cifar_track import training
+
+    chosen_by = []
+    fit = training.fit
+    monkeypatch.setattr(
+        training, "fit", lambda *a, **b: (chosen_by.append(b["choose_by"]), fit(*a, **b))[1]
+    )
+    settings = {**SEARCH, "search.refit": refit, "search.objective": "val_loss"}
+    run_id = workflow.run_experiment("tune", settings, workers=1)
+    assert chosen_by == ([] if refit == "none" else ["val_loss"])
     run = read(run_id)
     best = children(run_id)[int(run.data.tags["cifar_track.best_trial"])]
     if refit == "none":
         assert points(run_id) == points(best.info.run_id)
         figure = "best_val_accuracy"
         assert run.data.metrics[figure] == best.data.metrics[figure]
+        # What was asked for is what is repeated; what the network saw stands beside it.
+        path = mlflow.MlflowClient().download_artifacts(run_id, "config.json")
+        config = json.loads(Path(path).read_text())
+        assert config["experiment"]["augmentation.rotation"] == 20.0
+        network = {name: str(value) for name, value in config["network"].items()}
+        assert network["training.epochs"] == "1"
+        for name in ("training.seed", "model.filters_1"):
+            assert network[name] == best.data.params[name]
     else:
         # Its first epoch begins where the trial ended, not at a fresh network's loss.
         assert points(run_id)[0][1] < points(searched)[0][1]

@@ -61,14 +61,14 @@ def test_one_cycle_rises_and_falls_by_half_waves():
 def test_a_fit_of_one_step_has_a_rate(shape, warm_up):
     schedule = build_schedule(Schedule(shape=shape, warm_up=warm_up), learning_rate=1, steps=1)
     value = schedule if isinstance(schedule, int) else float(np.asarray(schedule(0)))
-    assert 0 <= value <= 1
+    assert 0 < value <= 1
 
 
 @pytest.mark.parametrize("shape", ["constant", "linear", "cosine", "one_cycle"])
 def test_an_optimizer_with_a_schedule_is_built_again_from_its_configuration(shape):
-    schedule = build_schedule(
-        Schedule(shape=shape, warm_up=0.2, final=FINAL), learning_rate=PEAK, steps=STEPS
-    )
+    final = 0 if shape == "constant" else FINAL
+    settings = Schedule(shape=shape, warm_up=0.2, final=final)
+    schedule = build_schedule(settings, learning_rate=PEAK, steps=STEPS)
     optimizer = keras.optimizers.SGD(schedule)
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     for step in (0, 7, 20, 55, 100):
@@ -82,7 +82,8 @@ def test_an_optimizer_with_a_schedule_is_built_again_from_its_configuration(shap
     [
         ({"shape": "cosin"}, "did you mean 'cosine'"),
         ({"warm_up": 1.0}, "warm_up=1.0"),
-        ({"final": 1.5}, "final=1.5"),
+        ({"final": 1.5, "shape": "linear"}, "final=1.5"),
+        ({"final": 0.5}, "a schedule.shape that does"),
         ({"shape": "one_cycle"}, "expected schedule.warm_up above 0"),
     ],
 )

@@ -246,6 +246,13 @@ def test_images_grow_to_their_own_side(first_side, full_side_from, sides):
     assert [pipeline.side_in_epoch(settings, epoch, own=32) for epoch in range(10)] == sides
 
 
+@pytest.mark.parametrize(("epochs", "share", "first_whole"), [(25, 0.28, 7), (50, 0.56, 28)])
+def test_images_are_whole_from_the_epoch_at_the_share(epochs, share, first_whole):
+    settings = Training(epochs=epochs, first_side=20, full_side_from=share)
+    sides = [pipeline.side_in_epoch(settings, epoch, own=32) for epoch in range(epochs)]
+    assert sides.index(32) == first_whole
+
+
 def test_an_architecture_of_one_size_is_told_before_it_is_trained(images):
     page = override(load_experiment("adam_bn"), {"training.first_side": 16})
     with pytest.raises(CifarTrackError, match="'cnn' takes those of 32 pixels alone"):
@@ -397,6 +404,20 @@ def test_the_average_is_kerass_for_the_weights_and_holds_the_statistics(images):
     np.testing.assert_allclose(mean, wanted, rtol=1e-4, atol=1e-6)
     # Training goes on from the weights themselves.
     assert np.abs(np.asarray(model.weights[2]) - statistics[-1]).max() == 0
+
+
+@pytest.mark.parametrize("momentum", [0.9, 0.99999])
+def test_the_average_of_what_does_not_move_is_itself(momentum):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    before = model.get_weights()
+    averager = callbacks.AverageWeights(momentum, steps_at_once=8)
+    averager.set_model(model)
+    averager.on_train_begin()
+    for batch in range(3):
+        averager.on_train_batch_end(batch)
+    averager.on_test_begin()
+    for weight, kept in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_allclose(weight, kept, rtol=1e-5)
 
 
 def test_what_is_frozen_is_no_part_of_the_average(images):

@@ -22,7 +22,7 @@ import psutil
 import pytest
 from conftest import wait_for
 
-from cifar_track import tuning
+from cifar_track import config, tuning
 from cifar_track.config import (
     Augmentation,
     Choice,
@@ -41,7 +41,7 @@ from cifar_track.config import (
 from cifar_track.tuning import resources, space, state, stopping
 from cifar_track.tuning.executors import EpochListener, Job
 from cifar_track.tuning.executors import trial as worker
-from cifar_track.tuning.jobs import Kept
+from cifar_track.tuning.jobs import Jobs, Kept
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -477,6 +477,19 @@ def test_hyperband_continues_its_best_trials(tmp_path: Path) -> None:
             for trial in result.trials[:number]
         )
     assert not list(jobs.glob("*.h5"))
+
+
+@pytest.mark.parametrize(("gone", "left"), [(0, 3), (2, 1), (3, 0), (4, 0)])
+def test_hyperband_does_not_begin_the_epochs_of_the_head_again(
+    tmp_path: Path, gone: int, left: int
+) -> None:
+    rate = {"training.head_epochs": 3, "training.head_learning_rate": 0.01}
+    experiment = config.override(searching(tuner="hyperband"), rate)
+    jobs = Jobs(experiment=experiment, folder=tmp_path, classes=3)
+    jobs.weights(0).touch()
+    proposal = {"tuner/epochs": 9, "tuner/initial_epoch": gone, "tuner/trial_id": "0000"}
+    training = jobs.job(1, proposal, {}).experiment.training
+    assert (training.epochs, training.head_epochs) == (9 - gone, left)
 
 
 def test_a_trials_process_has_its_threads_and_maps_the_images(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from cifar_track import workflow
 from cifar_track.config import CifarTrackError, Demands, load_experiment, override
 from cifar_track.data import load_dataset
+from cifar_track.workflow import train
 
 TINY = {
     "data.dataset": "procedural",
@@ -278,3 +279,13 @@ def test_every_story_is_there_each_time_it_is_asked_for():
         assert callable(getattr(workflow, name)), name
     with pytest.raises(AttributeError, match="no attribute 'tell_a_joke'"):
         workflow.tell_a_joke  # noqa: B018 - it is asked for
+
+
+def test_the_file_of_weights_that_a_network_began_with_is_known_again(tmp_path):
+    file = tmp_path / "some.weights.h5"
+    file.write_bytes(b"weights")
+    page = override(load_experiment("resnet50"), {"model.weights": str(file)})
+    [(tag, digest)] = train._tags_of_weights(page).items()
+    assert tag == "cifar_track.weights_digest"
+    assert digest == subprocess.check_output(["sha256sum", file], text=True).split()[0]
+    assert train._tags_of_weights(load_experiment("adam_bn")) == {}

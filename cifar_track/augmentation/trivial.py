@@ -10,7 +10,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 Transform = Callable[[Image.Image, float], Image.Image]
 
-# From where on a step of 30 is the strongest, as in the paper's `wide` space.
+# The strongest of the strengths, 0 to 30, of the paper's `wide` space.
 LEVELS = 30
 
 

@@ -11,6 +11,9 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 OPTIMIZERS = ("adam", "sgd", "muon")
 SCHEDULES = ("constant", "linear", "cosine", "one_cycle")
 VIEWS = (1, 2, 6)
+MOST_EPOCHS = 1_000_000
+# Of single precision, in which the averages are kept, more is soon 1.
+MOST_MOMENTUM = 0.99999
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +110,16 @@ class Optimizer(Section):
                 "optimizer.nesterov=true looks ahead along a momentum; expected "
                 "optimizer.momentum above 0"
             )
+        if self.nesterov and self.name == "adam":
+            raise CifarTrackError(
+                "optimizer.nesterov=true is of sgd and muon, and adam is what moves the weights; "
+                "expected optimizer.nesterov=false, or another optimizer.name"
+            )
+        if self.adam_factor != 1 and self.name != "muon":
+            raise CifarTrackError(
+                f"optimizer.adam_factor={self.adam_factor} is of muon, and {self.name} is what "
+                "moves the weights; expected 1, or optimizer.name=muon"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +144,11 @@ class Schedule(Section):
         require_choice("schedule.shape", self.shape, SCHEDULES)
         require("schedule.warm_up", self.warm_up, at_least=0, below=1)
         require("schedule.final", self.final, at_least=0, at_most=1)
+        if self.final and self.shape == "constant":
+            raise CifarTrackError(
+                f"schedule.final={self.final} is where a learning rate ends that falls; expected "
+                f"0, or a schedule.shape that does ({', '.join(SCHEDULES[1:])})"
+            )
         if self.shape == "one_cycle" and not self.warm_up:
             raise CifarTrackError(
                 "schedule.shape=one_cycle goes up before it comes down; expected schedule.warm_up "
@@ -154,8 +172,9 @@ class Training(Section):
         deterministic: whether the same seed gives the same figures to the bit.
         precision: of the activations; `auto` is what the hardware computes in.
         label_smoothing: the share of the label that is spread over all classes.
-        average: the momentum of a moving average of the weights, each step; the average is what
-            is validated and kept. 0 is none.
+        average: the momentum of a moving average of the weights; the average is what is
+            validated and kept. It looks at them every few steps, and takes its momentum to the
+            power of so many. 0 is none.
         first_side: side in pixels of the images of the first epoch, 16 or more, from which it
             grows; 0 is their own side in all epochs.
         full_side_from: the share of the epochs after which images have their own side.
@@ -175,7 +194,7 @@ class Training(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require("training.epochs", self.epochs, at_least=1)
+        require("training.epochs", self.epochs, at_least=1, at_most=MOST_EPOCHS)
         for name in ("head_epochs", "head_learning_rate"):
             require(f"training.{name}", getattr(self, name), at_least=0)
         if self.head_learning_rate and not self.head_epochs:
@@ -187,8 +206,8 @@ class Training(Section):
         require("training.batch_size", self.batch_size, at_least=1)
         require("training.seed", self.seed, at_least=0, below=2**31)
         require_choice("training.precision", self.precision, PRECISIONS)
-        for name in ("label_smoothing", "average"):
-            require(f"training.{name}", getattr(self, name), at_least=0, below=1)
+        require("training.label_smoothing", self.label_smoothing, at_least=0, below=1)
+        require("training.average", self.average, at_least=0, at_most=MOST_MOMENTUM)
         if self.first_side:  # smaller, and nothing would be left after three poolings
             require("training.first_side", self.first_side, at_least=16, at_most=32)
         require("training.full_side_from", self.full_side_from, at_least=0, at_most=1)

@@ -15,6 +15,8 @@ DATASET = "cifar_track.dataset"
 TRAINING_DIGEST = "cifar_track.training_digest"
 VALIDATION_DIGEST = "cifar_track.validation_digest"
 TEST_DIGEST = "cifar_track.test_digest"
+# SHA-256 of the file of weights from which it began.
+WEIGHTS_DIGEST = "cifar_track.weights_digest"
 # `full`, or `quick` for a run that shows the product at work and says little of its network.
 BUDGET = "cifar_track.budget"
 VERSION = "cifar_track.version"

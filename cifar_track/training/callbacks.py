@@ -154,7 +154,8 @@ class AverageWeights(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: object = None) -> None:  # noqa: ARG002
         """Add the weights as they are after an execution of a few steps."""
-        momentum = self.momentum**self.steps_at_once
+        # Of both the same number, or all weights would be too large or too small by what differs.
+        momentum = float(np.float32(self.momentum**self.steps_at_once))
         self._add(tf.constant(momentum))
         self.share = momentum * self.share + 1 - momentum
 

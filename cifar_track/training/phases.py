@@ -31,8 +31,11 @@ class Phase:
             return build_optimizer(
                 settings, experiment.schedule, steps=steps * (self.end - self.first)
             )
-        rate = experiment.training.head_learning_rate or settings.learning_rate
-        return build_optimizer(replace(settings, learning_rate=rate))
+        rate = experiment.training.head_learning_rate
+        if not rate:
+            return build_optimizer(settings)
+        # Muon leaves that layer to Adam, and would multiply a rate that is meant for it.
+        return build_optimizer(replace(settings, learning_rate=rate, adam_factor=1.0))
 
 
 def phases_of(settings: Training) -> list[Phase]:

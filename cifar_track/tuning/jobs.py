@@ -52,7 +52,7 @@ class Jobs:
         hyperband = "tuner/epochs" in proposal
         if hyperband:
             epochs = int(proposal["tuner/epochs"]) - first_epoch
-            experiment = override(experiment, {"training.epochs": epochs})
+            experiment = _after(first_epoch, override(experiment, {"training.epochs": epochs}))
         settings = check_space(self.experiment)
         wanted = hyperband or settings.refit != "anew" or settings.keep > 0
         return Job(
@@ -69,6 +69,14 @@ class Jobs:
     def weights(self, number: int) -> Path:
         """The file of a trial's best weights, where they are kept."""
         return self.folder / f"trial_{number}.weights.h5"
+
+
+def _after(epochs: int, experiment: Experiment) -> Experiment:
+    """What is left of the epochs of the last layer alone, once some epochs are over."""
+    left = max(0, experiment.training.head_epochs - epochs)
+    if left:
+        return override(experiment, {"training.head_epochs": left})
+    return override(experiment, {"training.head_epochs": 0, "training.head_learning_rate": 0.0})
 
 
 def kept_course(job: Job) -> Kept:

@@ -22,6 +22,7 @@ DECISIVE: Mapping[str, str] = {
     tag.LOCK: "locked packages",
     tag.THREADS: "threads",
     tag.PROCESSOR: "processor",
+    tag.WEIGHTS_DIGEST: "digest of the weights file",
 }
 
 

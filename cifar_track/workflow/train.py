@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -108,6 +109,7 @@ def run_experiment(
         model = None  # it is built of the best trial's values
         training.check_model(experiment, classes=classes)
         tags |= search_tags(experiment, data)
+    tags |= _tags_of_weights(experiment)
     earlier = find_earlier(experiment, data, mode=resume)
     if earlier is not None and earlier.is_over:
         forget(earlier.run_id)
@@ -150,6 +152,14 @@ def run_experiment(
     return run.id
 
 
+def _tags_of_weights(experiment: Experiment) -> dict[str, str]:
+    weights = str(experiment.model.settings.get("weights", "none"))
+    if weights in ("none", "imagenet"):
+        return {}
+    with folders.expanded(Path(weights)).open("rb") as file:
+        return {tag.WEIGHTS_DIGEST: hashlib.file_digest(file, "sha256").hexdigest()}
+
+
 def _run_inside(
     run: tracking.Run,
     experiment: Experiment,
@@ -167,10 +177,15 @@ def _run_inside(
         fit, _ = _fit(run, experiment, data, model=model)
         return log_outcome(run, fit, experiment, data)
     best = find_best_trial(run, experiment, data, workers=workers, cluster=cluster, earlier=earlier)
+    trained = tuning.trial_experiment(
+        experiment, number=best.result.number, values=best.result.values
+    )
+    is_result = experiment.search.refit == "none"
     experiment = override(experiment, best.result.values)
-    _log_configuration(run, experiment)  # in place of the page's own values
+    # In place of the page's own values.
+    _log_configuration(run, experiment, network=trained if is_result else None)
     run.log_parameters(flatten(experiment))
-    if experiment.search is not None and experiment.search.refit == "none":
+    if is_result:
         fit, moments = best_trial_as_fit(run, best, experiment, data)
     else:
         fit, moments = _fit(run, experiment, data, initial_weights=best.weights)
@@ -200,8 +215,13 @@ def _log_inputs(run: tracking.Run, experiment: Experiment, data: Dataset) -> Non
     )
 
 
-def _log_configuration(run: tracking.Run, experiment: Experiment) -> None:
+def _log_configuration(
+    run: tracking.Run, experiment: Experiment, *, network: Experiment | None = None
+) -> None:
+    """What the command was asked for, and what its network saw of it where that is a trial's."""
     configuration: dict[str, Any] = {"experiment": flatten(experiment)}
+    if network is not None:
+        configuration["network"] = flatten(network)
     if experiment.search is not None:
         configuration["search_space"] = describe_space(experiment.search)
     run.log_json(configuration, "config.json")
@@ -255,6 +275,7 @@ def _fit(
             model=model,
             initial_weights=initial_weights,
             checkpoint=checkpoint,
+            choose_by=experiment.search.objective if experiment.search else "val_accuracy",
         )
     if refit is not None:
         refit.finish("completed")
