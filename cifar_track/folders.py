@@ -58,7 +58,7 @@ def require_state_directory() -> Path:
 
 
 def require_output(folder: Path | None, *, way_on: str = "give another") -> None:
-    """Find out whether a folder, if any, takes files, before there are any.
+    """Find out whether a folder, if any, takes files, before there are any, and leave none behind.
 
     Args:
         folder: as a person named it.
@@ -69,7 +69,10 @@ def require_output(folder: Path | None, *, way_on: str = "give another") -> None
     """
     try:
         if folder is not None:
+            made = [path for path in (folder, *folder.parents) if not path.exists()]
             require_writable(folder)
+            for path in made:
+                path.rmdir()
     except OSError as error:
         raise CifarTrackError(
             f"the folder {folder} can't be written ({error.strerror or error}); {way_on}"

@@ -289,3 +289,11 @@ def test_passwords_are_not_shown(address, as_shown):
 def test_a_link_carries_no_credentials():
     assert addresses.for_a_link("http://me:secret@host:5000/") == "http://host:5000"
     assert addresses.for_a_link("https://host/mlflow/") == "https://host/mlflow"
+
+
+def test_looking_at_a_folder_for_results_leaves_none(tmp_path):
+    folders.require_output(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "a").mkdir()
+    folders.require_output(tmp_path / "a" / "b")
+    assert [path.name for path in tmp_path.rglob("*")] == ["a"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import posixpath
 import re
 import shutil
 import sys
@@ -33,6 +34,8 @@ TIMEOUT_SECONDS = 20.0
 ATTEMPTS = 5
 PAUSE_SECONDS = 1.0
 CHUNK_BYTES = 1 << 18
+# More than any of its files has.
+LARGEST_BYTES = 1 << 28
 # What a server that is up says when it can't answer just now.
 TEMPORARY_FAILURES = (408, 429, 500, 502, 503, 504)
 
@@ -75,19 +78,22 @@ def ensure_cifar100(
     found = find_cifar100(directory, release=release)
     if found is not None and found.is_dir():
         return found
-    try:
-        cache = cache_directory()
-    except CifarTrackError as error:
-        raise DataUnavailableError(f"{error}, or CIFAR100_DIR to a folder with the data") from error
-    if found is None and allow_download:
-        url = os.environ.get("CIFAR100_URL") or release.url
-        return download_cifar100(url, cache=cache, release=release, on_progress=on_progress)
-    if found is None:
+    if found is None and not allow_download:
         raise DataUnavailableError(
             "CIFAR-100 is not on this machine; set CIFAR100_DIR (or -P data_dir=) to a folder with"
             " its files or to its archive, allow the download, or use -P dataset=procedural"
         )
-    return unpack_cifar100(found, cache=cache, release=release)
+    try:
+        cache = _cache()
+        if found is None:
+            url = os.environ.get("CIFAR100_URL") or release.url
+            return download_cifar100(url, cache=cache, release=release, on_progress=on_progress)
+        return unpack_cifar100(found, cache=cache, release=release)
+    except DataUnavailableError as error:
+        if directory is None and not os.environ.get("CIFAR100_DIR"):
+            raise
+        # It is at hand where the person said, and nothing else is to be taken in its place.
+        raise CifarTrackError(f"{found} can't be unpacked: {error}") from error
 
 
 def download_cifar100(
@@ -153,6 +159,13 @@ def unpack_cifar100(archive: Path, *, cache: Path, release: Release) -> Path:
         return folder
 
 
+def _cache() -> Path:
+    try:
+        return cache_directory()
+    except CifarTrackError as error:
+        raise DataUnavailableError(f"{error}, or CIFAR100_DIR to a folder with the data") from error
+
+
 @contextmanager
 def _locked(cache: Path) -> Iterator[None]:
     try:
@@ -162,7 +175,7 @@ def _locked(cache: Path) -> Iterator[None]:
     except OSError as error:
         raise DataUnavailableError(
             f"cannot use the cache {cache}: {error}; set XDG_CACHE_HOME to a folder that can be"
-            " written, or CIFAR100_DIR to one with the data"
+            " written, or CIFAR100_DIR to one with the unpacked files"
         ) from error
 
 
@@ -195,7 +208,14 @@ def _unpack(archive: Path, folder: Path, *, release: Release) -> None:
     shutil.rmtree(aside, ignore_errors=True)
     try:
         with tarfile.open(archive) as tar:
-            tar.extractall(aside, filter="data")
+            # Any tar may have been named, of any size.
+            wanted = {f"{FOLDER}/{name}" for name in FILES}
+            members = [
+                member
+                for member in tar
+                if posixpath.normpath(member.name) in wanted and member.size <= LARGEST_BYTES
+            ]
+            tar.extractall(aside, members=members, filter="data")
         unpacked = aside / FOLDER
         if not holds_files(unpacked):
             raise CifarTrackError(f"{archive} does not hold {FOLDER} with {', '.join(FILES)}")
@@ -228,7 +248,8 @@ def _fetch(url: str, part: Path, *, on_progress: Progress | None) -> None:
                 time.sleep(PAUSE_SECONDS * (attempt + 1))
     raise DataUnavailableError(
         f"CIFAR-100 cannot be downloaded from {shown(url)}: {failure}; set CIFAR100_DIR (or -P"
-        " data_dir=) to a folder with its files, or use -P dataset=procedural"
+        " data_dir=) to a folder with its files, CIFAR100_URL to another address, or use -P"
+        " dataset=procedural"
     )
 
 

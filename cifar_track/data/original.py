@@ -18,6 +18,10 @@ from numpy._core.multiarray import _reconstruct
 from cifar_track.config import CifarTrackError
 
 FILES = ("train", "test", "meta")
+GIVE_ANOTHER = (
+    "name another by CIFAR100_DIR or -P data_dir=; what lies in a cache may be deleted, and is "
+    "fetched again"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +50,7 @@ CIFAR100 = Release(
 
 
 def require_original(
-    stream: BufferedReader, origin: Path | str, *, md5: str, advice: str = "replace it or delete it"
+    stream: BufferedReader, origin: Path | str, *, md5: str, advice: str = GIVE_ANOTHER
 ) -> None:
     """Check an open file against its published hash and rewind it; `advice` ends the error.
 

@@ -98,10 +98,10 @@ def _readable_data_at(place: Path) -> Path | None:
 
 def _find_in_own_cache() -> Path | None:
     try:
-        folder = cache_directory() / FOLDER
+        cache = cache_directory()
     except CifarTrackError:  # no home folder
         return None
-    return _readable_data_at(folder)
+    return _readable_data_at(cache) or _readable_data_at(cache / FOLDER)
 
 
 def _find_in_keras_cache(release: Release) -> Path | None:

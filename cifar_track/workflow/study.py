@@ -9,7 +9,7 @@ from typing import Any
 
 from cifar_track import folders, tracking, tuning
 from cifar_track.config import DATASETS, CifarTrackError, Demands, Value, load_experiment, override
-from cifar_track.data import DataUnavailableError, ensure_cifar100, load_dataset
+from cifar_track.data import DataUnavailableError, ensure_cifar100, find_cifar100, load_dataset
 from cifar_track.workflow.compare import compare_runs
 from cifar_track.workflow.register import register_best
 from cifar_track.workflow.side_by_side import require_all, run_side_by_side
@@ -81,6 +81,8 @@ def run_study(*, dataset: str = "auto", data_dir: Path | None = None, seed: int 
         Path.cwd() / REPORT_DIRECTORY,
         way_on="allow it, remove what stands in its place, or call this in another folder",
     )
+    if dataset != "procedural":
+        find_cifar100(data_dir)  # a wrong place is told before anything is made
     tracking.open_registry()  # wanted when all is trained
     chosen = _choose_dataset(dataset, data_dir)
     tell(_limits())
