@@ -164,13 +164,13 @@ def _rows(address: str, query: str, *values: str | int) -> list[tuple[Any, ...]]
     One that is being written to, or whose tables are of another time, can't.
     """
     path = sqlite_path(address)
-    if path is None or not path.parent.is_dir():
+    if path is None:
         return None
-    if not path.exists():
-        return []
     try:
+        if not path.exists():
+            return [] if path.parent.is_dir() else None
         read_only = f"file:{quote(str(path))}?mode=ro"
         with closing(sqlite3.connect(read_only, timeout=0.2, uri=True)) as connection:
             return connection.execute(query, values).fetchall()
-    except (sqlite3.Error, ValueError):  # the latter of text that is no UTF-8
+    except (sqlite3.Error, OSError, ValueError):  # the last of text that is no UTF-8
         return None

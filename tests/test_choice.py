@@ -210,7 +210,12 @@ class TestPreflight:
 
     @pytest.mark.parametrize(
         "address",
-        ["http://127.0.0.1:9", "postgresql+psycopg2://nobody@127.0.0.1:9/x", "{}/no/x.db"],
+        [
+            "http://127.0.0.1:9",
+            "postgresql+psycopg2://nobody@127.0.0.1:9/x",
+            "{}/no/x.db",
+            f"{{}}/{'a' * 300}.db",  # longer than a file's name may be
+        ],
     )
     def test_any_other_store_is_left_to_mlflow(self, monkeypatch, tmp_path, address):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address.format(f"sqlite:///{tmp_path}"))

@@ -29,6 +29,7 @@ WORKFLOW = (
     "repeat_run",
     "show_runs",
     "mend_runs",
+    "move_runs",
 )
 HEAVY = {"keras", "keras_tuner", "matplotlib", "mlflow", "numpy", "pandas", "sklearn", "tensorflow"}
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -81,6 +82,10 @@ class TestVerbs:
         }
         assert workflow.asked == [("run_experiment", ("baseline", {}), nothing_else)]
 
+    def test_an_entry_points_name_is_a_verb_too(self, workflow):
+        assert [cli.run([name, "a.db", "b.db"]) for name in ("move_runs", "move-runs")] == [0, 0]
+        assert workflow.asked == 2 * [("move_runs", ("a.db", "b.db"), {})]
+
     def test_train_with_seeds(self, workflow):
         assert cli.run(["train", "--experiment", "baseline", "--seeds", "5", "--epochs", "2"]) == 0
         [(verb, given, named)] = workflow.asked
@@ -99,12 +104,13 @@ class TestVerbs:
             "--stop median --resume never --cluster 10.0.0.1:6379 --cpus 4 --gpus 1"
         )
         assert (
-            cli.run([*arguments.split(), "--set", "model.dropout_1=0.3 augmentation.zoom=0"]) == 0
+            cli.run([*arguments.split(), "--set", "augmentation.rotation=9 augmentation.zoom=0"])
+            == 0
         )
         [(_, (name, overrides), others)] = workflow.asked
         assert name == "tune"
         assert overrides == {
-            "model.dropout_1": "0.3",
+            "augmentation.rotation": "9",
             "augmentation.zoom": "0",
             "training.epochs": "2",
             "training.batch_size": "32",
@@ -313,10 +319,47 @@ class TestMistakes:
             ),
             (
                 "train --experiment tune --tuner hyperband --trials 3",
-                "--trials is not for hyperband, whose brackets make their own number; leave it out",
+                "search.trials is not for hyperband, whose brackets make their own; leave it out",
             ),
-            ("export --run=", "--run is empty; name a run, or leave the option out"),
-            ("ensemble --search=", "--search is empty; name a run, or leave the option out"),
+            ("export --run=", "--run is empty; give a value, or leave the option out"),
+            ("ensemble --search=", "--search is empty; give a value, or leave the option out"),
+            ("ensemble --runs=,", "--runs is empty; give a value, or leave the option out"),
+            ("compare --filter=", "--filter is empty; give a value, or leave the option out"),
+            ("compare --output=", "--output is empty; give a value, or leave the option out"),
+            ("register --rollback=", "--rollback is empty; give a value, or leave the option out"),
+            ("doctor --dry-run=", "--dry_run is empty; give a value, or leave the option out"),
+            ("main --data_dir=", "--data_dir is empty; give a value, or leave the option out"),
+            (
+                "train --experiment baseline --experiment tune",
+                "--experiment is given twice; give it once",
+            ),
+            (
+                "ablate --experiment fast --without crop --seeds 3 --seeds 4 --seeds=5",
+                "--seeds is given 3 times; give it once",
+            ),
+            (
+                "train --experiment tune --set model.dense_units=64",
+                (
+                    "model.dense_units is drawn for each trial of 'tune'; leave it out, or change "
+                    "the page's space"
+                ),
+            ),
+            (
+                "train --experiment tune --seeds 3",
+                "'tune' searches, and each seed would be a search; expected a page without one",
+            ),
+            (
+                "ablate --experiment tune --without optimizer",
+                "'tune' searches, and each run would be a search; expected a page without one",
+            ),
+            (
+                "main --epochs 3",
+                "no option '--epochs'; expected one of --dataset, --data_dir, --seed, --quiet",
+            ),
+            (
+                "train --experiment fast --epochs 99999999",
+                "training.epochs=99999999 is out of range; expected at least 1 and at most 1000000",
+            ),
             ("serve --follow nan", "Invalid value for '--follow': 'nan' is no number."),
             (
                 "register --max_megabytes nan",
@@ -356,6 +399,8 @@ class TestMistakes:
         [
             "main --dataset mnist",
             "main --seed -1",
+            "train --experiment fast --seeds 1000000000",
+            "ablate --experiment fast --without crop --seeds 1000000000",
             "main --seed 2147483648",
             "train --experiment tune --workers 0",
             "compare --dataset auto",

@@ -293,7 +293,7 @@ class TestOverride:
     @pytest.mark.parametrize(
         ("name", "values", "expected"),
         [
-            ("training.epochs", (0, -1), "at least 1"),
+            ("training.epochs", (0, -1, 10**30), "at least 1 and at most 1000000"),
             ("training.batch_size", (0,), "at least 1"),
             ("training.seed", (-1, 2**31), "at least 0 and below 2147483648"),
             ("data.train_per_class", (0, 2**31), "at least 1 and below 2147483648"),

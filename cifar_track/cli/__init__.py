@@ -59,9 +59,10 @@ class _Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in self.commands:
+        name = args[0].replace("_", "-")  # the entry point is `move_runs`
+        if name not in self.commands:
             raise CifarTrackError(f"no verb {args[0]!r}{config.nearest(args[0], self.commands)}")
-        return super().resolve_command(ctx, args)
+        return super().resolve_command(ctx, [name, *args[1:]])
 
 
 @click.group(
@@ -107,8 +108,14 @@ for verb in (
 
 def _name_nearest_option(mistake: click.NoSuchOption) -> str:
     command = mistake.ctx.command if mistake.ctx else verbs
-    known = tuple(name for option in command.params for name in option.opts)
-    return f"no option {mistake.option_name!r}{config.nearest(mistake.option_name, known)}"
+    known = tuple(
+        name.removeprefix("--")
+        for option in command.params
+        if isinstance(option, click.Option) and not option.hidden
+        for name in option.opts
+    )
+    near = config.nearest(mistake.option_name.removeprefix("--"), known, sign="--")
+    return f"no option {mistake.option_name!r}{near}"
 
 
 def _tell(mistake: str, *, status: int = 2) -> int:

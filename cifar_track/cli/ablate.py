@@ -8,10 +8,11 @@ import click
 
 from cifar_track import config
 from cifar_track.cli.cluster import no_cluster
-from cifar_track.cli.options import DATA_DIRECTORY, QUIET, RESUME
+from cifar_track.cli.options import DATA_DIRECTORY, MOST_SEEDS, QUIET, RESUME
+from cifar_track.cli.verb import Verb
 
 
-@click.command("ablate")
+@click.command("ablate", cls=Verb)
 @click.option("--experiment", metavar="NAME", required=True, help="A page in experiments/.")
 @click.option(
     "--without",
@@ -23,7 +24,7 @@ from cifar_track.cli.options import DATA_DIRECTORY, QUIET, RESUME
 )
 @click.option(
     "--seeds",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MOST_SEEDS),
     default=3,
     show_default=True,
     help="Runs of each, from the page's seed on; intervals take 3.",
@@ -58,7 +59,9 @@ def ablate(
     page = config.load_experiment(experiment)
     overrides = config.parse_overrides(settings)
     # A mistake is told now, before seconds of imports and before anything is logged.
-    config.without(config.override(page, overrides), leave_out)
+    page = config.override(page, overrides)
+    config.require_no_search(page, each="run")
+    config.without(page, leave_out)
     from cifar_track import workflow
 
     workflow.ablate_page(

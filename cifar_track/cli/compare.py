@@ -15,10 +15,11 @@ from cifar_track.cli.options import (
     references,
     words,
 )
+from cifar_track.cli.verb import Verb
 from cifar_track.config import CifarTrackError
 
 
-@click.command("compare")
+@click.command("compare", cls=Verb)
 @click.option(
     "--runs",
     metavar="RUN,RUN,...",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from cifar_track.cli.options import Number
+from cifar_track.cli.verb import Verb
 
 
-@click.command("doctor")
+@click.command("doctor", cls=Verb)
 @click.option(
     "--dry_run",
     type=bool,

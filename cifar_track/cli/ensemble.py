@@ -13,11 +13,11 @@ from cifar_track.cli.options import (
     FILTER,
     QUIET,
     references,
-    require_named,
 )
+from cifar_track.cli.verb import Verb
 
 
-@click.command("ensemble")
+@click.command("ensemble", cls=Verb)
 @click.option(
     "--runs",
     metavar="RUN,RUN,...",
@@ -57,7 +57,6 @@ def ensemble(
       python -m cifar_track ensemble --runs 5f0c1e,9ab3d2
       mlflow run . -e ensemble -P filter="tags.mlflow.parentRunId = '5f0c1e...'"
     """
-    require_named("search", search)
     named = references(runs)
     # A mistake is told before seconds of imports.
     preflight.require_runs(named, dataset_name=dataset)

@@ -12,12 +12,12 @@ from cifar_track.cli.options import (
     DATASET_OF_RUNS,
     QUIET,
     ExpandedPath,
-    require_named,
 )
+from cifar_track.cli.verb import Verb
 from cifar_track.config import DEFAULT_DATASET, CifarTrackError, registered_name
 
 
-@click.command("export")
+@click.command("export", cls=Verb)
 @click.option(
     "--run",
     "run_id",
@@ -58,7 +58,6 @@ def export(
       mlflow run . -e export
       python -m cifar_track export --run 5f0c1e --formats litert,litert_dynamic --output there
     """
-    require_named("run", run_id)
     if run_id and name:
         raise CifarTrackError("--run and --name exclude each other; give one of them")
     # A mistake is told before seconds of imports.

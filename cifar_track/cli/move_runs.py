@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from cifar_track.cli.verb import Verb
 
-@click.command("move-runs")
+
+@click.command("move-runs", cls=Verb)
 @click.argument("source", metavar="FROM", help="The store to read.")
 @click.argument("destination", metavar="TO", help="The store to write to.")
 def move_runs(*, source: str, destination: str) -> None:

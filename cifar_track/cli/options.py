@@ -77,6 +77,9 @@ RESUME = click.option(
 )
 
 
+MOST_SEEDS = 1000
+
+
 def _be_quiet(context: click.Context, _option: click.Parameter, value: Any) -> None:
     quiet.be_quiet(context, quiet=value)
 
@@ -100,15 +103,9 @@ def given(name: str) -> bool:
     return source is not click.core.ParameterSource.DEFAULT
 
 
-def require_named(option: str, reference: str | None) -> None:
-    """Refuse a run that is named by nothing, as by a shell's variable that is not set."""
-    if reference is not None and not reference.strip():
-        raise config.CifarTrackError(f"--{option} is empty; name a run, or leave the option out")
-
-
 def references(text: str) -> tuple[str, ...]:
     """The runs that a text names, as `tracking.resolve_runs` takes them: names may hold commas."""
-    return (text,) if words(text) else ()
+    return (text,) if text else ()
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from cifar_track import preflight
-from cifar_track.cli.options import DATA_DIRECTORY, DATASET, QUIET, Number, given, require_named
+from cifar_track.cli.options import DATA_DIRECTORY, DATASET, QUIET, Number, given
+from cifar_track.cli.verb import Verb
 from cifar_track.config import (
     DEFAULT_METRIC,
     GATES,
@@ -18,7 +19,7 @@ from cifar_track.config import (
 )
 
 
-@click.command("register")
+@click.command("register", cls=Verb)
 @click.option(
     "--run",
     "run_id",
@@ -113,7 +114,6 @@ def register(
       mlflow run . -e register -P run=5f0c1e -P gate=better
       mlflow run . -e register -P rollback=true
     """
-    require_named("run", run_id)
     if rollback and run_id:
         raise CifarTrackError("--rollback and --run exclude each other; give one of them")
     asks = next((name for name in ("data_dir", "metric", *demands) if given(name)), None)

@@ -9,9 +9,10 @@ import click
 from cifar_track import preflight
 from cifar_track.cli.cluster import asked_cluster, cluster_options
 from cifar_track.cli.options import DATA_DIRECTORY, QUIET
+from cifar_track.cli.verb import Verb
 
 
-@click.command("repeat")
+@click.command("repeat", cls=Verb)
 @click.option("--run", "run_id", metavar="ID", required=True, help="A finished run of MLflow.")
 @DATA_DIRECTORY
 @cluster_options

@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from cifar_track.cli.options import DATASET
+from cifar_track.cli.verb import Verb
 
 
-@click.command("runs")
+@click.command("runs", cls=Verb)
 @DATASET
 @click.option("--sort", "metric", metavar="METRIC", help="The best by it first.  [default: newest]")
 @click.option(

@@ -6,10 +6,11 @@ import click
 
 from cifar_track import preflight
 from cifar_track.cli.options import DATASET, Number
+from cifar_track.cli.verb import Verb
 from cifar_track.config import registered_name
 
 
-@click.command("serve")
+@click.command("serve", cls=Verb)
 @DATASET
 @click.option("--name", metavar="TEXT", help="The registered model.  [default: the data set's own]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 listens everywhere.")

@@ -9,9 +9,10 @@ import click
 from cifar_track import config
 from cifar_track.cli.cluster import no_cluster
 from cifar_track.cli.options import DATA_DIRECTORY, QUIET
+from cifar_track.cli.verb import Verb
 
 
-@click.command("main")
+@click.command("main", cls=Verb)
 @click.option(
     "--dataset",
     type=click.Choice(("auto", *config.DATASETS)),

@@ -10,7 +10,8 @@ import click
 
 from cifar_track import config
 from cifar_track.cli.cluster import asked_cluster, cluster_options
-from cifar_track.cli.options import DATA_DIRECTORY, QUIET, RESUME
+from cifar_track.cli.options import DATA_DIRECTORY, MOST_SEEDS, QUIET, RESUME
+from cifar_track.cli.verb import Verb
 from cifar_track.config import CifarTrackError, Value
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -26,7 +27,7 @@ SHORTCUTS = {
     "dataset": ("data.dataset", f"One of {', '.join(config.DATASETS)}."),
     "selection": ("data.selection", "What to choose by: validation, or test as the study did."),
     "weights": ("model.weights", "Of resnet50: imagenet, none, or the path of a weights file."),
-    "preprocessing": ("model.preprocessing", "Of resnet50: caffe, or study (divide by 255)."),
+    "preprocessing": ("model.preprocessing", "Of resnet50: caffe, study (divide by 255) or none."),
     "image_size": ("model.image_size", "Of resnet50: the side images are enlarged to, in pixels."),
     "trials": ("search.trials", "Of a search: how many settings to try."),
     "tuner": ("search.tuner", f"Of a search: one of {', '.join(config.TUNERS)}."),
@@ -44,7 +45,7 @@ def _options_of_the_page(verb: Function) -> Function:
     return verb
 
 
-@click.command("train")
+@click.command("train", cls=Verb)
 @click.option("--experiment", metavar="NAME", required=True, help="A page in experiments/.")
 @_options_of_the_page
 @click.option(
@@ -63,7 +64,7 @@ def _options_of_the_page(verb: Function) -> Function:
 @cluster_options
 @click.option(
     "--seeds",
-    type=click.IntRange(min=2),
+    type=click.IntRange(2, MOST_SEEDS),
     help="Run the page with so many seeds, from its own on, under one parent, several at once.",
 )
 @RESUME
@@ -100,10 +101,9 @@ def train(
     overrides = _overrides(page, settings=settings, shortcuts=shortcuts)
     # A mistake is told now, before seconds of imports and before anything is logged.
     page = config.override(page, overrides)
-    if page.search is not None and page.search.tuner == "hyperband" and shortcuts["trials"]:
-        raise CifarTrackError(
-            "--trials is not for hyperband, whose brackets make their own number; leave it out"
-        )
+    config.require_unsearched(page, overrides)
+    if seeds is not None:
+        config.require_no_search(page, each="seed")
     if workers is not None and seeds is None and page.search is None:
         raise CifarTrackError(
             f"--workers is for the trials of a search, or for --seeds; {experiment!r} is one fit"
@@ -141,7 +141,7 @@ def _overrides(
     page: config.Experiment, *, settings: str, shortcuts: Mapping[str, str | None]
 ) -> dict[str, Value]:
     overrides: dict[str, Value] = dict(config.parse_overrides(settings))
-    known = config.flatten(page)
+    known = config.types_of_settings(config.override(page, overrides))
     for name, value in shortcuts.items():
         setting = SHORTCUTS[name][0]
         if value is None:

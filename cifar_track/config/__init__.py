@@ -40,6 +40,8 @@ from cifar_track.config.pages import (
     other_settings,
     override,
     parse_overrides,
+    require_no_search,
+    require_unsearched,
     settings_to_repeat,
     types_of_settings,
 )
@@ -123,7 +125,9 @@ __all__ = [
     "parse_overrides",
     "registered_name",
     "require_chooses",
+    "require_no_search",
     "require_search",
+    "require_unsearched",
     "settings_to_repeat",
     "typed",
     "types_of_settings",

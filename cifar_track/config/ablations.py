@@ -16,7 +16,6 @@ from cifar_track.config.values import Value
 # Of these no value is neutral: they say on what, for how long and from which seed.
 NO_ADDITIONS = ("data.", "search.")
 NO_ADDITION = (
-    "name",
     "training.epochs",
     "training.batch_size",
     "training.seed",
@@ -106,10 +105,14 @@ def _settings_of(word: str, neutral: Mapping[str, Value]) -> tuple[str, list[str
     if len(found) > 1:
         raise CifarTrackError(f"{word!r} may be {' or '.join(found)}; name one in full")
     if not found:
-        shorts = {name.partition(".")[2]: None for name in neutral}
-        raise CifarTrackError(
-            f"no addition {word!r}{nearest(word, (*neutral, *groups, *shorts))}"
-            if word not in NO_ADDITION and not word.startswith(NO_ADDITIONS)
-            else f"{word} can't be switched off: no value of it is neutral; change it with -P set="
-        )
+        if word.startswith(NO_ADDITIONS) or word in (
+            *NO_ADDITION,
+            *(name.partition(".")[2] for name in NO_ADDITION),
+        ):
+            raise CifarTrackError(
+                f"{word} can't be switched off: no value of it is neutral; change it with -P set="
+            )
+        shorts = dict.fromkeys(name.partition(".")[2] for name in neutral)
+        known = tuple(neutral) if "." in word else (*groups, *shorts)
+        raise CifarTrackError(f"no addition {word!r}{nearest(word, known)}")
     return found[0], found

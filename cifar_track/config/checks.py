@@ -13,13 +13,18 @@ class CifarTrackError(Exception):
     exit_status = 2
 
 
-def nearest(name: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
-    """`; did you mean 'x'?`, or the whole list where nothing is near; for the end of an error."""
+def nearest(name: str, known: Mapping[str, Any] | tuple[str, ...], *, sign: str = "") -> str:
+    """`; did you mean 'x'?`, or the whole list where nothing is near; for the end of an error.
+
+    `sign` is what all of them begin with, and says nothing of how near they are.
+    """
     matches = [full for full in known if _initials(full) == name]  # `optimizer.lr`
     matches = matches or difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     if not matches:  # a last part alone, such as `epochs` for `training.epochs`
         matches = [full for full in known if full.rpartition(".")[2] == name][:1]
-    return f"; did you mean {matches[0]!r}?" if matches else f"; expected one of {', '.join(known)}"
+    if matches:
+        return f"; did you mean {sign + matches[0]!r}?"
+    return f"; expected one of {', '.join(sign + full for full in known)}"
 
 
 def _initials(name: str) -> str:

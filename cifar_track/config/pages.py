@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -137,6 +137,35 @@ def settings_to_repeat(experiment: Experiment, logged: Mapping[str, str]) -> dic
         for name, text in logged.items()
         if name.partition(".")[0] in sections and name not in searched
     }
+
+
+def require_no_search(experiment: Experiment, *, each: str) -> None:
+    """Raise if a page searches, of which each of several runs (`each` says which) would do so."""
+    if experiment.search is not None:
+        raise CifarTrackError(
+            f"{experiment.name!r} searches, and each {each} would be a search; expected a page "
+            "without one"
+        )
+
+
+def require_unsearched(experiment: Experiment, given: Iterable[str]) -> None:
+    """Raise if one of the settings that were given is what the page's search draws in each trial.
+
+    Also for Hyperband's number of trials, which its brackets make.
+    """
+    search = experiment.search
+    if search is None:
+        return
+    for name in given:
+        if name in search.space:
+            raise CifarTrackError(
+                f"{name} is drawn for each trial of {experiment.name!r}; leave it out, or change "
+                "the page's space"
+            )
+        if name == "search.trials" and search.tuner == "hyperband":
+            raise CifarTrackError(
+                "search.trials is not for hyperband, whose brackets make their own; leave it out"
+            )
 
 
 def other_settings(experiment: Experiment, logged: Mapping[str, str]) -> set[str]:

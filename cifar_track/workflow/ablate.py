@@ -14,6 +14,7 @@ from cifar_track.config import (
     flatten,
     load_experiment,
     override,
+    require_no_search,
     without,
 )
 from cifar_track.data import load_dataset
@@ -54,11 +55,7 @@ def ablate_page(
             a run failed.
     """
     experiment = override(load_experiment(name), overrides)
-    if experiment.search is not None:
-        raise CifarTrackError(
-            f"{name!r} searches, and each run would be a search; ablate a page that holds the "
-            "values to be tried"
-        )
+    require_no_search(experiment, each="run")
     changes = {PAGE: {}, **without(experiment, leave_out)}
     numbers = range(experiment.training.seed, experiment.training.seed + seeds)
     variants = {

@@ -9,7 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from cifar_track import tracking, tuning
-from cifar_track.config import CifarTrackError, Value, flatten, load_experiment, override
+from cifar_track.config import (
+    Value,
+    flatten,
+    load_experiment,
+    override,
+    require_no_search,
+)
 from cifar_track.data import load_dataset
 from cifar_track.workflow.groups import check_networks, find_group
 from cifar_track.workflow.side_by_side import require_all, run_side_by_side
@@ -48,11 +54,7 @@ def run_seeds(
         CifarTrackError: the page searches, a setting is wrong, data are missing, or a run failed.
     """
     experiment = override(load_experiment(name), overrides)
-    if experiment.search is not None:
-        raise CifarTrackError(
-            f"{name!r} searches, and each seed would be a search; give seeds= to a page that holds "
-            "the values to be tried"
-        )
+    require_no_search(experiment, each="seed")
     tracking.open_store()
     data = load_dataset(experiment.data, directory=data_dir)  # what is missing is told once
     check_networks([experiment], data)
