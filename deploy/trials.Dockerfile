@@ -16,4 +16,5 @@ COPY experiments experiments
 COPY cifar_track cifar_track
 RUN chown ray .
 USER ray
-ENV PATH=/srv/cifar_track/.venv/bin:$PATH RAY_USAGE_STATS_ENABLED=0 XDG_STATE_HOME=/state
+ENV PATH=/srv/cifar_track/.venv/bin:$PATH RAY_USAGE_STATS_ENABLED=0 \
+    RAY_worker_niceness=0 XDG_STATE_HOME=/state
