@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -71,8 +72,9 @@ def require_output(folder: Path | None, *, way_on: str = "give another") -> None
         if folder is not None:
             made = [path for path in (folder, *folder.parents) if not path.exists()]
             require_writable(folder)
-            for path in made:
-                path.rmdir()
+            with contextlib.suppress(OSError):  # somebody else is at work in it
+                for path in made:
+                    path.rmdir()
     except OSError as error:
         raise CifarTrackError(
             f"the folder {folder} can't be written ({error.strerror or error}); {way_on}"

@@ -319,7 +319,7 @@ class TestMistakes:
             ),
             (
                 "train --experiment tune --tuner hyperband --trials 3",
-                "search.trials is not for hyperband, whose brackets make their own; leave it out",
+                "--trials is not for hyperband, whose brackets make their own number; leave it out",
             ),
             ("export --run=", "--run is empty; give a value, or leave the option out"),
             ("ensemble --search=", "--search is empty; give a value, or leave the option out"),

@@ -498,13 +498,13 @@ def test_a_damaged_archive_is_named_with_both_hashes(copied):
         assert part in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["../outside", "absolute", "link"])
+@pytest.mark.parametrize("name", ["../outside", "absolute", "link", "cifar-100-python/train"])
 def test_an_archive_cannot_write_outside(copied, elsewhere, name):
     name = name.replace("absolute", str(elsewhere / "outside"))
     with tarfile.open(copied.archive, "w:gz", compresslevel=1) as tar:
         tar.add(copied.folder, arcname="cifar-100-python")
         member = tarfile.TarInfo(name)
-        if name == "link":
+        if name in ("link", "cifar-100-python/train"):
             member.type, member.linkname = tarfile.SYMTYPE, "/etc"
             tar.addfile(member)
         else:
@@ -512,9 +512,14 @@ def test_an_archive_cannot_write_outside(copied, elsewhere, name):
             tar.addfile(member, io.BytesIO(b"evil"))
     release = replace(copied.release, archive_md5=md5(copied.archive))
     cache = elsewhere / "cache/cifar_track"
-    load_dataset(SMALL, directory=copied.archive, release=release)
-    assert left_in(cache) == {"cifar-100-python"}
-    assert left_in(cache / "cifar-100-python") == {"train", "test", "meta"}
+    if name == "cifar-100-python/train":
+        with pytest.raises(CifarTrackError, match="cannot be unpacked"):
+            load_dataset(SMALL, directory=copied.archive, release=release)
+        assert left_in(cache) == set()
+    else:  # it is none of the data, and left where it is
+        load_dataset(SMALL, directory=copied.archive, release=release)
+        assert left_in(cache) == {"cifar-100-python"}
+        assert left_in(cache / "cifar-100-python") == {"train", "test", "meta"}
     assert not list(elsewhere.rglob("*outside*"))
 
 

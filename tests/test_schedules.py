@@ -66,9 +66,9 @@ def test_a_fit_of_one_step_has_a_rate(shape, warm_up):
 
 @pytest.mark.parametrize("shape", ["constant", "linear", "cosine", "one_cycle"])
 def test_an_optimizer_with_a_schedule_is_built_again_from_its_configuration(shape):
-    final = 0 if shape == "constant" else FINAL
-    settings = Schedule(shape=shape, warm_up=0.2, final=final)
-    schedule = build_schedule(settings, learning_rate=PEAK, steps=STEPS)
+    schedule = build_schedule(
+        Schedule(shape=shape, warm_up=0.2, final=FINAL), learning_rate=PEAK, steps=STEPS
+    )
     optimizer = keras.optimizers.SGD(schedule)
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     for step in (0, 7, 20, 55, 100):
@@ -82,8 +82,7 @@ def test_an_optimizer_with_a_schedule_is_built_again_from_its_configuration(shap
     [
         ({"shape": "cosin"}, "did you mean 'cosine'"),
         ({"warm_up": 1.0}, "warm_up=1.0"),
-        ({"final": 1.5, "shape": "linear"}, "final=1.5"),
-        ({"final": 0.5}, "a schedule.shape that does"),
+        ({"final": 1.5}, "final=1.5"),
         ({"shape": "one_cycle"}, "expected schedule.warm_up above 0"),
     ],
 )

@@ -19,6 +19,7 @@ from cifar_track.config import (
 from cifar_track.data import Images
 from cifar_track.training import batches as pipeline
 from cifar_track.training import callbacks, fitting
+from cifar_track.training.phases import phases_of
 
 SMALL = {
     "model.filters_1": 8,
@@ -341,6 +342,15 @@ def test_the_head_is_trained_alone_first_and_then_everything_as_fast_as_the_page
     assert changed[2] >= head | {w.path for w in network.weights if "moving" in w.path}
     assert rates == pytest.approx([0.02, 0.02, 0.001])
     assert all(layer.trainable for layer in network.layers)
+
+
+def test_the_heads_own_rate_is_the_one_that_muon_leaves_to_adam():
+    page = override(load_experiment("fast"), {"training.head_epochs": 1})
+    for rate, product in ((0.0, 0.12 * 0.08), (0.02, 0.02)):
+        page = override(page, {"training.head_learning_rate": rate})
+        first, _ = phases_of(page.training)
+        muon = first.build_optimizer(page, steps=3)
+        assert float(muon.learning_rate) * muon.adam_lr_ratio == pytest.approx(product)
 
 
 def test_a_fit_may_be_of_the_head_alone(images):

@@ -28,8 +28,8 @@ def repeat(
     """Run a finished run again from what it logged, and say whether the same came out.
 
     Every setting is taken from the run; what differs here (commit, packages, threads, processor,
-    data) is said. Predictions of a deterministic run are the same to the bit where nothing does;
-    others are compared by the paired test.
+    data, weights file) is said. Predictions of a deterministic run are the same to the bit where
+    nothing does; others are compared by the paired test.
 
     \b
     Examples:

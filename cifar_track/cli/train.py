@@ -102,6 +102,12 @@ def train(
     # A mistake is told now, before seconds of imports and before anything is logged.
     page = config.override(page, overrides)
     config.require_unsearched(page, overrides)
+    if page.search is not None and page.search.tuner == "hyperband" and shortcuts["trials"]:
+        raise CifarTrackError(
+            "--trials is not for hyperband, whose brackets make their own number; leave it out"
+        )
+    if cluster is not None and seeds is not None:
+        raise CifarTrackError("--cluster is for the trials of a search, not for --seeds")
     if seeds is not None:
         config.require_no_search(page, each="seed")
     if workers is not None and seeds is None and page.search is None:
@@ -111,8 +117,6 @@ def train(
     asked = asked_cluster(cluster, cpus=cpus, gpus=gpus)
     if asked is not None:
         config.require_search(page)
-        if seeds is not None:
-            raise CifarTrackError("--cluster is for the trials of a search, not for --seeds")
     from cifar_track import workflow
 
     if seeds is not None:
@@ -141,7 +145,12 @@ def _overrides(
     page: config.Experiment, *, settings: str, shortcuts: Mapping[str, str | None]
 ) -> dict[str, Value]:
     overrides: dict[str, Value] = dict(config.parse_overrides(settings))
-    known = config.types_of_settings(config.override(page, overrides))
+    known = config.flatten(page).keys() | {
+        f"model.{name}"
+        for name in config.architecture_settings(
+            str(overrides.get("model.architecture", page.model.architecture))
+        )
+    }
     for name, value in shortcuts.items():
         setting = SHORTCUTS[name][0]
         if value is None:

@@ -110,16 +110,6 @@ class Optimizer(Section):
                 "optimizer.nesterov=true looks ahead along a momentum; expected "
                 "optimizer.momentum above 0"
             )
-        if self.nesterov and self.name == "adam":
-            raise CifarTrackError(
-                "optimizer.nesterov=true is of sgd and muon, and adam is what moves the weights; "
-                "expected optimizer.nesterov=false, or another optimizer.name"
-            )
-        if self.adam_factor != 1 and self.name != "muon":
-            raise CifarTrackError(
-                f"optimizer.adam_factor={self.adam_factor} is of muon, and {self.name} is what "
-                "moves the weights; expected 1, or optimizer.name=muon"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +122,7 @@ class Schedule(Section):
             `linear` with a warm-up is a triangle.
         warm_up: the share of all steps in which it rises, in a line from 0 (`one_cycle`: in a
             curve).
-        final: what is left of it at the end.
+        final: what is left at the end of one that falls.
     """
 
     shape: str = "constant"
@@ -144,11 +134,6 @@ class Schedule(Section):
         require_choice("schedule.shape", self.shape, SCHEDULES)
         require("schedule.warm_up", self.warm_up, at_least=0, below=1)
         require("schedule.final", self.final, at_least=0, at_most=1)
-        if self.final and self.shape == "constant":
-            raise CifarTrackError(
-                f"schedule.final={self.final} is where a learning rate ends that falls; expected "
-                f"0, or a schedule.shape that does ({', '.join(SCHEDULES[1:])})"
-            )
         if self.shape == "one_cycle" and not self.warm_up:
             raise CifarTrackError(
                 "schedule.shape=one_cycle goes up before it comes down; expected schedule.warm_up "

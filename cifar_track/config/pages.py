@@ -149,10 +149,7 @@ def require_no_search(experiment: Experiment, *, each: str) -> None:
 
 
 def require_unsearched(experiment: Experiment, given: Iterable[str]) -> None:
-    """Raise if one of the settings that were given is what the page's search draws in each trial.
-
-    Also for Hyperband's number of trials, which its brackets make.
-    """
+    """Raise if a setting that was given is what the page's search draws for each trial."""
     search = experiment.search
     if search is None:
         return
@@ -161,10 +158,6 @@ def require_unsearched(experiment: Experiment, given: Iterable[str]) -> None:
             raise CifarTrackError(
                 f"{name} is drawn for each trial of {experiment.name!r}; leave it out, or change "
                 "the page's space"
-            )
-        if name == "search.trials" and search.tuner == "hyperband":
-            raise CifarTrackError(
-                "search.trials is not for hyperband, whose brackets make their own; leave it out"
             )
 
 

@@ -112,8 +112,8 @@ class Search(Section):
         stop: which trials end early: `none`, or by the `median` of those before (Golovin 2017).
         retries: how often a trial whose process was killed from outside is tried again.
         refit: what becomes of the best: its settings are fitted `anew` as the page says, training
-            goes on from its weights (`continue`), or its own network is the result (`none`), of
-            which `config.json` has the settings under `network`.
+            goes on from its weights (`continue`), or its own network is the result (`none`), whose
+            settings are those of the trial's run.
         keep: of how many of the best trials the networks are logged to their runs, for `ensemble`.
         space: the ranges by the names that `override` takes, such as `model.dense_units`.
     """

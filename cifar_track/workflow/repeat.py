@@ -30,8 +30,8 @@ def repeat_run(run_id: str, *, data_dir: Path | None = None, cluster: Cluster | 
     """Run a finished run again with every setting that it logged, and compare the predictions.
 
     They are the same to the bit where the run was deterministic and nothing that decides them
-    differs: commit, locked packages, threads, processor and data. Otherwise they are compared by
-    the paired test. A search is searched again.
+    differs: commit, locked packages, threads, processor, data and the file of weights to begin
+    with. Otherwise they are compared by the paired test. A search is searched again.
 
     Args:
         run_id: MLflow's run id, or the beginning of it.

@@ -109,12 +109,13 @@ def run_experiment(
         model = None  # it is built of the best trial's values
         training.check_model(experiment, classes=classes)
         tags |= search_tags(experiment, data)
-    tags |= _tags_of_weights(experiment)
     earlier = find_earlier(experiment, data, mode=resume)
     if earlier is not None and earlier.is_over:
         forget(earlier.run_id)
         return earlier.run_id
     goes_on = earlier is not None and not earlier.takes_over
+    if not goes_on:  # else it began with what the file was then
+        tags |= _tags_of_weights(experiment)
     given_up = passed_over(experiment, data) if resume == "never" else []
     try:
         with (
@@ -177,15 +178,10 @@ def _run_inside(
         fit, _ = _fit(run, experiment, data, model=model)
         return log_outcome(run, fit, experiment, data)
     best = find_best_trial(run, experiment, data, workers=workers, cluster=cluster, earlier=earlier)
-    trained = tuning.trial_experiment(
-        experiment, number=best.result.number, values=best.result.values
-    )
-    is_result = experiment.search.refit == "none"
     experiment = override(experiment, best.result.values)
-    # In place of the page's own values.
-    _log_configuration(run, experiment, network=trained if is_result else None)
+    _log_configuration(run, experiment)  # in place of the page's own values
     run.log_parameters(flatten(experiment))
-    if is_result:
+    if experiment.search is not None and experiment.search.refit == "none":
         fit, moments = best_trial_as_fit(run, best, experiment, data)
     else:
         fit, moments = _fit(run, experiment, data, initial_weights=best.weights)
@@ -215,13 +211,8 @@ def _log_inputs(run: tracking.Run, experiment: Experiment, data: Dataset) -> Non
     )
 
 
-def _log_configuration(
-    run: tracking.Run, experiment: Experiment, *, network: Experiment | None = None
-) -> None:
-    """What the command was asked for, and what its network saw of it where that is a trial's."""
+def _log_configuration(run: tracking.Run, experiment: Experiment) -> None:
     configuration: dict[str, Any] = {"experiment": flatten(experiment)}
-    if network is not None:
-        configuration["network"] = flatten(network)
     if experiment.search is not None:
         configuration["search_space"] = describe_space(experiment.search)
     run.log_json(configuration, "config.json")
