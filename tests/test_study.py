@@ -51,12 +51,13 @@ def test_a_place_for_the_comparison_that_cannot_be_written_is_told_before_anythi
     assert not (without_images / "mlflow.db").exists()
 
 
-def test_images_that_are_missing_are_told_once_before_a_run_is_opened(without_images, monkeypatch):
+def test_images_that_are_missing_are_told_once_before_anything_is_made(without_images, monkeypatch):
     monkeypatch.chdir(without_images)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{without_images}/mlflow.db")
     with pytest.raises(CifarTrackError, match=r"^(?!\d of).*CIFAR-100"):
         study.run_study(data_dir=without_images)
-    assert mlflow.MlflowClient().search_runs(["0", "1"]) == []
+    assert not (without_images / "mlflow.db").exists()
+    assert not (without_images / study.REPORT_DIRECTORY).exists()
 
 
 def test_a_folder_or_a_name_is_taken_at_its_word(without_images, capsys):
