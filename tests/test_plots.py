@@ -214,6 +214,7 @@ def make_trials(count: int, **changes: Any) -> list[dict[str, object]]:
             "model.kernel_1": 3,
             "optimizer.name": ("adam", "sgd")[number % 2],
             "optimizer.learning_rate": 10.0 ** -(1 + number % 4),
+            "cpu_seconds": 100.0 + 7 * number,
             **changes,
         }
         for number in range(count)
@@ -252,6 +253,7 @@ def test_a_search_shows_every_trial_and_marks_the_best() -> None:
         "model.dropout_1",
         "optimizer.name",
         "optimizer.learning_rate",
+        "CPU seconds",
     }
     assert "4 of 5 trials completed" in figure.get_suptitle()
     assert len(stars_of(figure)) == len(panels)

@@ -1,4 +1,4 @@
-"""Figure of a hyperparameter search: its trials in order, and their scores by setting."""
+"""Figure of a search: its trials in order, and their scores by setting and by what they cost."""
 
 from __future__ import annotations
 
@@ -28,22 +28,25 @@ if TYPE_CHECKING:
 Trial: TypeAlias = Mapping[str, object]
 
 COLUMNS = 4
+COST = "cpu_seconds"
 # More than this much between the least and the greatest value asks for a logarithmic axis.
 LOGARITHMIC_RATIO = 30.0
 
 
 def search_overview(trials: Sequence[Trial], *, objective: str, title: str | None = None) -> Figure:
-    """The trials of a search in order, and the score against each hyperparameter.
+    """The trials of a search in order, and the score against each hyperparameter and the cost.
 
     Args:
         trials: one row a trial: `number` (from 0), `status` ("completed" or another), `score` (or
-            None), `best_epoch` (or None), `stopped_early` where it was, and every hyperparameter
-            by its dotted name; other columns are ignored.
+            None), `best_epoch` (or None), `stopped_early` where it was, every hyperparameter by
+            its dotted name, and `cpu_seconds` where they are known; other columns are ignored.
         objective: the metric that `score` holds; lower is better if it ends in `loss`.
         title: stands above the figure; one is made up unless given.
     """
     names = list(dict.fromkeys(name for trial in trials for name in trial if "." in name))
     varied = [name for name in names if len({str(t.get(name)) for t in trials}) > 1] or names
+    if varied and any(COST in trial for trial in trials):
+        varied.append(COST)
     rows = math.ceil(len(varied) / COLUMNS)
     ended = sum(trial.get("status") == "completed" for trial in trials)
     figure = new_figure(
@@ -197,7 +200,7 @@ def _draw_hyperparameter(
     values = [trial[name] for trial in given]
     if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
         places = [float(str(value)) for value in values]
-        _scale_numbers(axes, places)
+        _scale_numbers(axes, places, ticks_at_values=name != COST)
     else:
         words = sorted({str(value) for value in values})
         places = [float(words.index(str(value))) for value in values]
@@ -209,13 +212,13 @@ def _draw_hyperparameter(
     for place, trial in zip(places, given, strict=True):
         if trial is best:  # on top of its equals
             _draw_trial(axes, place, trial, best)
-    axes.set_xlabel(name, fontsize=9)
+    axes.set_xlabel("CPU seconds" if name == COST else name, fontsize=9)
     clear_frame(axes, grid="y")
     axes.tick_params(labelsize=8)
     axes.tick_params(axis="x", pad=6)  # below the marks of failed trials
 
 
-def _scale_numbers(axes: Axes, values: Sequence[float]) -> None:
+def _scale_numbers(axes: Axes, values: Sequence[float], *, ticks_at_values: bool) -> None:
     low, high = min(values), max(values)
     if low > 0 and high / low > LOGARITHMIC_RATIO:
         axes.set_xscale("log")
@@ -224,5 +227,5 @@ def _scale_numbers(axes: Axes, values: Sequence[float]) -> None:
     distinct = sorted(set(values))
     room = 0.08 * (high - low) or max(abs(low), 1) * 0.5
     axes.set_xlim(low - room, high + room)
-    if len(distinct) <= 6:
+    if ticks_at_values and len(distinct) <= 6:
         axes.set_xticks(distinct, [f"{value:g}" for value in distinct])
