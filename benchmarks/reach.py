@@ -19,6 +19,8 @@ from benchmarks import recorded
 from cifar_track.config import experiment_names, load_experiment, other_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
 
     from cifar_track.tracking import FinishedRun
@@ -36,6 +38,7 @@ RESNET18 = 0.756, 0.780
 # Settings of a run that make it no other than its page's.
 MAY_DIFFER = {"training.seed", "training.precision", "training.deterministic"}
 TICKS = 0.03, 0.1, 0.3, 1, 3, 10, 30
+HEIGHT_OF_A_NAME = 0.025
 
 
 class Point(NamedTuple):
@@ -132,11 +135,17 @@ def draw(points: dict[str, list[Point]], output: Path) -> None:
     for words, trials in (("one trial", 1), ("whole search", WHOLE_SEARCH)):
         axes.axvline(trials, color=style.RULE, zorder=0)
         axes.text(trials, 0.01, f" {words} of the recipe", fontsize=8, color=style.FAINT)
-    for page, runs in points.items():
+    named: list[Point] = []
+    for page, runs in sorted(points.items(), key=lambda item: max(item[1])):
         axes.plot(*zip(*sorted(runs), strict=True), "-o", color=style.VALIDATION, ms=4.5, lw=0.6)
         is_short = runs[0].trials < 1  # its name has more room to the left
-        beside = min(runs) if is_short else max(runs)
-        _name(axes, page, beside, colour=style.VALIDATION, left=is_short)
+        places = sorted(runs, reverse=not is_short)
+        others = [run for other, theirs in points.items() if other != page for run in theirs]
+        free = [run for run in places if is_short or not _is_taken(run, named, others)]
+        beside = (free or places)[0]
+        named.append(beside)
+        lower = 0 if free else -10
+        _name(axes, page, beside, colour=style.VALIDATION, left=is_short, lower=lower)
     for words, point in STUDY.items():
         axes.scatter(*point, color=style.BEST, marker="x", zorder=3)
         _name(axes, words, Point(*point), colour=style.BEST, left=point[0] <= 1)
@@ -146,9 +155,21 @@ def draw(points: dict[str, list[Point]], output: Path) -> None:
     figure.savefig(output)
 
 
-def _name(axes: Axes, words: str, point: Point, *, colour: str, left: bool = False) -> None:
+def _is_taken(point: Point, named: Sequence[Point], others: Sequence[Point]) -> bool:
+    """Whether a name right of a run would meet that of another page, or the runs of one."""
+    return any(
+        abs(point.accuracy - other.accuracy) < HEIGHT_OF_A_NAME
+        and least < other.trials / point.trials < 3
+        for places, least in ((named, 1 / 3), (others, 1))
+        for other in places
+    )
+
+
+def _name(
+    axes: Axes, words: str, point: Point, *, colour: str, left: bool = False, lower: float = 0
+) -> None:
     axes.annotate(
-        words, point, xytext=(-7 if left else 7, 0), textcoords="offset points", fontsize=9,
+        words, point, xytext=(-7 if left else 7, lower), textcoords="offset points", fontsize=9,
         ha="right" if left else "left", va="center", color=colour,
     )  # fmt: skip
 
