@@ -14,12 +14,12 @@ earlier ones, cut short and gone on with): test accuracy 0.7774, 0.7745 and 0.77
 (Student's 95 % interval 0.770 to 0.780), macro precision, recall and F1 0.776, 0.775 and 0.774;
 validation, of single views, 0.758, 0.755 and 0.758 at best, in one of the last two epochs; 9,215,
 8,773 and 8,069 CPU seconds of fit on one thread of an Intel Xeon whose other core trained as well,
-where six fits by the recipe take 11,130 with nothing else running (timed right after seed 0). With
-45 epochs (seed 0, commits 073e98f to 1d29857; seed 1, commit 604c17a) it had 0.771 and 0.765 in
-8,094 and 5,524; with 30 (one seed, commit cc85c99) 0.759 in 7,851, on a processor where the six
-take 7,750. Without CutMix, 26 epochs and two views (one seed, commit f5c4694) had 0.746 in 6,886:
-it learnt its training images by heart, 0.994 of them, and the validation images with it no better
-than 0.729.
+where six fits by the recipe, with nothing else running, take 11,130 right after seed 0 and 9,634
+right after seed 2. With 45 epochs (seed 0, commits 073e98f to 1d29857; seed 1, commit 604c17a) it
+had 0.771 and 0.765 in 8,094 and 5,524; with 30 (one seed, commit cc85c99) 0.759 in 7,851, on a
+processor where the six take 7,750. Without CutMix, 26 epochs and two views (one seed, commit
+f5c4694) had 0.746 in 6,886: it learnt its training images by heart, 0.994 of them, and the
+validation images with it no better than 0.729.
 
 With a learning rate of 0.24 it learnt for two epochs and then less and less; with 0.1 it stood at
 0.37 by validation at the rate's peak, with 0.08 at 0.38.
